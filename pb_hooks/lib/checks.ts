@@ -1,0 +1,105 @@
+/** Checks as rows: reading the state that the rules need, writing a patch, finding the collections. */
+import { dateMs, dateText } from './dates.ts';
+import type { Patch, Status } from './rules.ts';
+import type { CheckState } from './rules.ts';
+
+export const CHECKS = 'av_build_checks';
+export const HISTORY = 'av_scan_history';
+
+/** Older lines of a log are dropped beyond this many characters. */
+const LOG_CAP = 20_000;
+
+const columns = {
+  status: 'status',
+  open: 'open',
+  reason: 'reason',
+  virusName: 'virus_name',
+  revision: 'revision',
+  attempts: 'attempts',
+  lapses: 'lapses',
+  suspect: 'suspect',
+  notBefore: 'not_before',
+  rescanAt: 'rescan_at',
+  pendingSince: 'pending_since',
+  leaseToken: 'lease_token',
+  leaseUntil: 'lease_until',
+  worker: 'worker',
+  releasedBy: 'released_by',
+  releasedAt: 'released_at',
+  releaseReason: 'release_reason',
+  scanTime: 'scan_time',
+} as const satisfies { [K in keyof CheckState]: string };
+const dates = new Set<keyof CheckState>(['notBefore', 'rescanAt', 'pendingSince', 'leaseUntil', 'releasedAt', 'scanTime']);
+
+/** Id of the collection whose records are builds: whatever the relation points to. Throws where there are no checks at all. */
+export function buildsCollectionId(app: CoreApp): string {
+  const relation = app.findCachedCollectionByNameOrId(CHECKS).fields.getByName('build') as core.RelationField | undefined;
+  if (!relation?.collectionId) throw new Error(`${CHECKS} has no relation "build": apply the migrations of Pocketwarden.`);
+  return relation.collectionId;
+}
+
+export function stateOf(check: core.Record): CheckState {
+  return {
+    status: check.getString('status') as Status,
+    open: check.getBool('open'),
+    reason: check.getString('reason') as CheckState['reason'],
+    virusName: check.getString('virus_name'),
+    revision: check.getInt('revision'),
+    attempts: check.getInt('attempts'),
+    lapses: check.getInt('lapses'),
+    suspect: check.getBool('suspect'),
+    notBefore: dateMs(check.getString('not_before')),
+    rescanAt: dateMs(check.getString('rescan_at')),
+    pendingSince: dateMs(check.getString('pending_since')),
+    leaseToken: check.getString('lease_token'),
+    leaseUntil: dateMs(check.getString('lease_until')),
+    worker: check.getString('worker'),
+    releasedBy: check.getString('released_by'),
+    releasedAt: dateMs(check.getString('released_at')),
+    releaseReason: check.getString('release_reason'),
+    scanTime: dateMs(check.getString('scan_time')),
+  };
+}
+
+export function apply(check: core.Record, patch: Patch): void {
+  for (const key of Object.keys(patch) as (keyof CheckState)[]) {
+    const value = patch[key];
+    check.set(columns[key], dates.has(key) ? dateText(value as number) : value);
+  }
+}
+
+/** Forgets what an engine said of files that are no longer the ones of the build. */
+export function forgetVerdict(check: core.Record): void {
+  check.set('files', null);
+  check.set('engine', null);
+}
+
+export function appendLog(check: core.Record, lines: string): void {
+  const whole = [check.getString('log'), lines.trimEnd()].filter((part) => part !== '').join('\n');
+  if (whole.length <= LOG_CAP) return check.set('log', whole);
+  const tail = whole.slice(-LOG_CAP);
+  check.set('log', tail.slice(tail.indexOf('\n') + 1));
+}
+
+/** The check of a build, or null. */
+export function findCheck(app: CoreApp, buildId: string): core.Record | null {
+  return app.findRecordsByFilter(CHECKS, 'build = {:build}', '', 1, 0, { build: buildId })[0] ?? null;
+}
+
+export function newCheck(app: CoreApp, buildId: string): core.Record {
+  const check = new Record(app.findCachedCollectionByNameOrId(CHECKS));
+  check.set('build', buildId);
+  return check;
+}
+
+/** Names of all files of a build, over all its file fields. */
+export function fileNames(build: core.Record): string[] {
+  return fileFields(build.collection()).flatMap((field) => [...build.getStringSlice(field)]);
+}
+
+/** Names of the file fields of a collection. */
+export function fileFields(collection: core.Collection): string[] {
+  const names: string[] = [];
+  for (const field of collection.fields as unknown as core.Field[]) if (field?.type() === 'file') names.push(field.getName());
+  return names;
+}

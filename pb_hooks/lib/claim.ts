@@ -1,0 +1,132 @@
+/** POST /api/av/claim and /renew: taking and keeping the right to work on checks. */
+import { apply, buildsCollectionId, CHECKS, fileNames, stateOf } from './checks.ts';
+import { dateText } from './dates.ts';
+import { bodyOf, integer, objects } from './http.ts';
+import { endLapsedLeases, holds, idsOf, liveLeases, noteMaxRetries, recordsOf } from './leases.ts';
+import { claimed, isRescan } from './rules.ts';
+import type { ClaimAnswer, ClaimedCheck, RenewResult } from './wire.ts';
+
+/** Suspects that have waited this long go before new uploads. */
+const SUSPECT_PATIENCE_MS = 300_000;
+const TOKEN_LENGTH = 32;
+
+interface Claim {
+  worker: string;
+  max: number;
+  leaseMs: number;
+  maxRetries: number;
+  alone: boolean;
+}
+
+export function claim(e: core.RequestEvent): void {
+  const body = bodyOf(e);
+  const request: Claim = {
+    worker: String(body['worker'] ?? '').slice(0, 100),
+    max: integer(body, 'max', 1, 100),
+    leaseMs: integer(body, 'leaseSeconds', 1, 3600) * 1000,
+    maxRetries: integer(body, 'maxRetries', 1, 100),
+    alone: body['alone'] === true,
+  };
+  noteMaxRetries(e.app, request.maxRetries);
+  let answer: ClaimAnswer = { checks: [], drain: false };
+  // Reading and writing under the one writer connection is what makes a claim exclusive.
+  e.app.runInTransaction((tx) => {
+    answer = take(tx, request, Date.now());
+  });
+  e.json(200, answer);
+}
+
+function take(tx: CoreApp, request: Claim, now: number): ClaimAnswer {
+  endLapsedLeases(tx, request.maxRetries, now);
+  const { ids, drain } = choose(tx, request, now);
+  const checks = recordsOf(tx, ids);
+  const builds = new Map(findBuilds(tx, checks).map((build) => [build.id, build]));
+  const taken: ClaimedCheck[] = [];
+  for (const check of checks) {
+    const build = builds.get(check.getString('build'));
+    if (build) taken.push(lease(tx, check, build, request, now));
+  }
+  return { checks: taken, drain };
+}
+
+/** New uploads, oldest first; overdue suspects before them; rescans last. A suspect is given only to someone who is alone. */
+function choose(tx: CoreApp, request: Claim, now: number): { ids: string[]; drain: boolean } {
+  const live = liveLeases(tx);
+  if (live.suspect) return { ids: [], drain: false };
+  const at = { now: dateText(now), max: request.max };
+  const suspect = dueSuspect(tx, now);
+  const free = request.alone && live.count === 0;
+  if (suspect?.overdue) return free ? { ids: [suspect.id], drain: false } : { ids: [], drain: true };
+  const uploads = idsOf(
+    tx,
+    `SELECT id FROM ${CHECKS} WHERE status = 'pending' AND suspect = FALSE AND (not_before = '' OR not_before <= {:now})
+     ORDER BY pending_since, id LIMIT {:max}`,
+    at,
+  );
+  if (uploads.length > 0) return { ids: uploads, drain: false };
+  if (suspect) return free ? { ids: [suspect.id], drain: false } : { ids: [], drain: true };
+  const rescans = idsOf(
+    tx,
+    `SELECT id FROM ${CHECKS} WHERE rescan_at != '' AND rescan_at <= {:now} AND lease_until = '' AND suspect = FALSE
+     AND status IN ('clean', 'infected', 'error') ORDER BY rescan_at, id LIMIT {:max}`,
+    at,
+  );
+  return { ids: rescans, drain: false };
+}
+
+function dueSuspect(tx: CoreApp, now: number): { id: string; overdue: boolean } | null {
+  const rows = arrayOf(new DynamicModel({ id: '', updated: '' }));
+  tx.db()
+    .newQuery(
+      `SELECT id, updated FROM ${CHECKS} WHERE suspect = TRUE AND lease_until = '' AND (not_before = '' OR not_before <= {:now})
+       AND (status = 'pending' OR (status != 'scanning' AND rescan_at != '' AND rescan_at <= {:now})) ORDER BY updated, id LIMIT 1`,
+    )
+    .bind({ now: dateText(now) })
+    .all(rows);
+  const row = rows[0];
+  return row ? { id: String(row['id']), overdue: String(row['updated']) < dateText(now - SUSPECT_PATIENCE_MS) } : null;
+}
+
+function findBuilds(tx: CoreApp, checks: readonly core.Record[]): core.Record[] {
+  if (checks.length === 0) return [];
+  const ids = checks.map((check) => check.getString('build'));
+  return tx.findRecordsByIds(buildsCollectionId(tx), ids).map((build) => build!);
+}
+
+function lease(tx: CoreApp, check: core.Record, build: core.Record, request: Claim, now: number): ClaimedCheck {
+  const state = stateOf(check);
+  const token = $security.randomString(TOKEN_LENGTH);
+  const until = now + request.leaseMs;
+  apply(check, claimed(state, { token, until, worker: request.worker }));
+  tx.saveNoValidate(check);
+  return {
+    id: check.id,
+    build: build.id,
+    attempts: state.attempts,
+    suspect: state.suspect,
+    rescan: isRescan(state),
+    lease: token,
+    leaseUntil: new Date(until).toISOString(),
+    waited: Math.max(0, now - (isRescan(state) ? state.rescanAt : state.pendingSince)) / 1000,
+    files: fileNames(build).map((name) => ({ name, size: 0 })),
+  };
+}
+
+export function renew(e: core.RequestEvent): void {
+  const body = bodyOf(e);
+  const leaseMs = integer(body, 'leaseSeconds', 1, 3600) * 1000;
+  const leases = objects(body, 'leases', 500).map((item) => ({ id: String(item['id'] ?? ''), token: String(item['lease'] ?? '') }));
+  let results: RenewResult[] = [];
+  e.app.runInTransaction((tx) => {
+    const until = Date.now() + leaseMs;
+    const checks = new Map(recordsOf(tx, leases.map(({ id }) => id)).map((check) => [check.id, check]));
+    results = leases.map(({ id, token }) => {
+      const check = checks.get(id);
+      if (!check || !holds(check, token)) return { id, ok: false, code: 'lease_lost' };
+      apply(check, { leaseUntil: until });
+      tx.saveNoValidate(check);
+      return { id, ok: true, leaseUntil: new Date(until).toISOString() };
+    });
+  });
+  e.json(200, { results });
+}

@@ -1,0 +1,70 @@
+/** GET /api/av/health: what the sidecar must know of the hooks before it says that it is ready. */
+import { CHECKS, HISTORY } from './checks.ts';
+import { dateMs } from './dates.ts';
+import { wouldRefuseCount } from './gate-monitor.ts';
+import { historyProblem } from './history.ts';
+import { type Status, statuses } from './rules.ts';
+import { gateMode, gateModeProblem, secret, sidecarUrl } from './settings.ts';
+import { type HealthAnswer, HOOKS_VERSION } from './wire.ts';
+
+const SCHEMA_VERSION = 1;
+
+export function health(e: core.RequestEvent): void {
+  const answer: HealthAnswer = {
+    hooksVersion: HOOKS_VERSION,
+    schemaVersion: SCHEMA_VERSION,
+    gate: gateMode(),
+    problems: problems(e.app),
+    counts: countByStatus(e.app),
+    reasons: countByReason(e.app),
+    oldestPendingSeconds: oldestPendingSeconds(e.app),
+    wouldRefuse: wouldRefuseCount(e.app),
+  };
+  e.json(200, answer);
+}
+
+function problems(app: CoreApp): string[] {
+  const found: (string | null)[] = [gateModeProblem()];
+  if (gateMode() === 'off') found.push('AV_GATE=off: every build can be downloaded, scanned or not.');
+  if (gateMode() === 'monitor') found.push('AV_GATE=monitor: nothing is refused, only noted.');
+  found.push(attempt(historyProblem));
+  if (sidecarUrl() === '') found.push('AV_SIDECAR_URL is not set: uploads wait for the next poll of the sidecar.');
+  else found.push(attempt(() => (secret('AV_NOTIFY_SECRET') === '' ? 'AV_NOTIFY_SECRET is not set: uploads wait for the next poll of the sidecar.' : null)));
+  found.push(attempt(() => missingColumns(app)));
+  return found.filter((problem) => problem !== null);
+}
+
+function attempt(ask: () => string | null): string | null {
+  try {
+    return ask();
+  } catch (error) {
+    return error instanceof Error ? error.message : String(error);
+  }
+}
+
+function missingColumns(app: CoreApp): string | null {
+  app.findCachedCollectionByNameOrId(HISTORY);
+  const fields = app.findCachedCollectionByNameOrId(CHECKS).fields;
+  return fields.getByName('open') && fields.getByName('pending_since') ? null : `${CHECKS} lacks columns: apply the migrations of Pocketwarden.`;
+}
+
+function countByStatus(app: CoreApp): HealthAnswer['counts'] {
+  const rows = arrayOf(new DynamicModel({ status: '', count: 0 }));
+  app.db().newQuery(`SELECT status, COUNT(*) AS count FROM ${CHECKS} GROUP BY status`).all(rows);
+  const counts = Object.fromEntries(statuses.map((status) => [status, 0])) as { [S in Status]: number };
+  for (const row of rows) counts[row['status'] as Status] = Number(row['count']);
+  return counts;
+}
+
+function countByReason(app: CoreApp): { [reason: string]: number } {
+  const rows = arrayOf(new DynamicModel({ reason: '', count: 0 }));
+  app.db().newQuery(`SELECT reason, COUNT(*) AS count FROM ${CHECKS} WHERE status = 'error' GROUP BY reason`).all(rows);
+  return Object.fromEntries(rows.map((row) => [String(row['reason']), Number(row['count'])]));
+}
+
+function oldestPendingSeconds(app: CoreApp): number {
+  const rows = arrayOf(new DynamicModel({ since: '' }));
+  app.db().newQuery(`SELECT pending_since AS since FROM ${CHECKS} WHERE status = 'pending' ORDER BY pending_since LIMIT 1`).all(rows);
+  const since = rows[0] ? dateMs(String(rows[0]['since'])) : 0;
+  return since === 0 ? 0 : Math.max(0, Date.now() - since) / 1000;
+}

@@ -1,0 +1,75 @@
+/** Leases: who holds one, and what happens to those that ran out. */
+import { appendLog, apply, CHECKS, stateOf } from './checks.ts';
+import { dateText } from './dates.ts';
+import { appendHistory } from './history.ts';
+import { lapsed } from './rules.ts';
+
+/** Last MAX_RETRIES that a worker named, for leases that run out while no worker asks. */
+const MAX_RETRIES_NOTE = 'av.maxRetries';
+const DEFAULT_MAX_RETRIES = 3;
+
+/** Notes in memory that the files of a lease were asked for: it costs no write, and a note lost with PocketBase counts as not begun. */
+export function noteBegun(app: CoreApp, token: string): void {
+  app.store().set(begunKey(token), '1');
+}
+
+export function forgetBegun(app: CoreApp, token: string): void {
+  app.store().remove(begunKey(token));
+}
+
+export function noteMaxRetries(app: CoreApp, maxRetries: number): void {
+  app.store().set(MAX_RETRIES_NOTE, String(maxRetries));
+}
+
+export function notedMaxRetries(app: CoreApp): number {
+  return Number(app.store().get(MAX_RETRIES_NOTE) ?? DEFAULT_MAX_RETRIES);
+}
+
+/** Whether the token is the one of a lease that has not ended. An expired lease that nobody took over still holds. */
+export function holds(check: core.Record, token: string): boolean {
+  return token !== '' && check.getString('lease_until') !== '' && $security.equal(check.getString('lease_token'), token);
+}
+
+/** Whether the token is the one of the last lease, which its holder has ended. */
+export function hasEnded(check: core.Record, token: string): boolean {
+  return token !== '' && check.getString('lease_until') === '' && $security.equal(check.getString('lease_token'), token);
+}
+
+/** Ends every lease that has run out. Within the caller's transaction. */
+export function endLapsedLeases(tx: CoreApp, maxRetries: number, now: number): void {
+  const ids = idsOf(tx, `SELECT id FROM ${CHECKS} WHERE lease_until != '' AND lease_until < {:now} LIMIT 500`, { now: dateText(now) });
+  for (const check of recordsOf(tx, ids)) {
+    const state = stateOf(check);
+    const begun = tx.store().has(begunKey(state.leaseToken));
+    const patch = lapsed(state, begun, maxRetries, now, Math.random());
+    forgetBegun(tx, state.leaseToken);
+    apply(check, patch);
+    appendLog(check, `${new Date(now).toISOString()} The lease of ${state.worker} ran out${begun ? ' after it had asked for the files' : ' before it had begun'}.`);
+    tx.saveNoValidate(check);
+    if (patch.status === 'error') appendHistory(tx, [{ event: 'failed', check: check.id, build: check.getString('build'), reason: patch.reason }]);
+  }
+}
+
+/** How many leases live, and whether one of them is a suspect's, which must be scanned alone. */
+export function liveLeases(tx: CoreApp): { count: number; suspect: boolean } {
+  const row = new DynamicModel({ count: 0, suspects: 0 });
+  tx.db().newQuery(`SELECT COUNT(*) AS count, COALESCE(SUM(suspect), 0) AS suspects FROM ${CHECKS} WHERE lease_until != ''`).one(row);
+  return { count: Number(row['count']), suspect: Number(row['suspects']) > 0 };
+}
+
+export function idsOf(app: CoreApp, sql: string, params: { [name: string]: unknown }): string[] {
+  const rows = arrayOf(new DynamicModel({ id: '' }));
+  app.db().newQuery(sql).bind(params).all(rows);
+  return rows.map((row) => String(row['id']));
+}
+
+/** The checks with these ids, in their order. */
+export function recordsOf(app: CoreApp, ids: readonly string[]): core.Record[] {
+  if (ids.length === 0) return [];
+  const byId = new Map(app.findRecordsByIds(CHECKS, [...ids]).map((record) => [record!.id, record!]));
+  return ids.flatMap((id) => byId.get(id) ?? []);
+}
+
+function begunKey(token: string): string {
+  return `av.begun.${token}`;
+}

@@ -1,0 +1,161 @@
+/**
+ * The rule for the next state of a check, and the only place that decides `open`.
+ * Pure: times are milliseconds by PocketBase's clock, a patch holds just what changes.
+ */
+import type { GiveBackCode, Reason, UnscannableReason } from './reasons.ts';
+
+export type Status = 'pending' | 'scanning' | 'clean' | 'infected' | 'error';
+export const statuses: readonly Status[] = ['pending', 'scanning', 'clean', 'infected', 'error'];
+
+/** What the rules read and write of a check; dates are 0 where they are not set. */
+export interface CheckState {
+  status: Status;
+  open: boolean;
+  reason: Reason | '';
+  virusName: string;
+  revision: number;
+  /** Counted failures since the last verdict. */
+  attempts: number;
+  /** Leases in a row that ran out before a byte was asked for. */
+  lapses: number;
+  /** Retried alone, because it may have been what stopped the engine. */
+  suspect: boolean;
+  notBefore: number;
+  rescanAt: number;
+  /** Since when it waits for a verdict. */
+  pendingSince: number;
+  /** Kept after the lease has ended, so that a repeated settle is recognised. */
+  leaseToken: string;
+  leaseUntil: number;
+  worker: string;
+  releasedBy: string;
+  releasedAt: number;
+  releaseReason: string;
+  /** When it was settled. */
+  scanTime: number;
+}
+export type Patch = Partial<CheckState>;
+
+/** The third lease in a row that runs out unbegun is counted: the check may kill its worker before it opens a file. */
+const UNCOUNTED_LAPSES = 2;
+const BACKOFF_BASE_MS = 2_000;
+const BACKOFF_CAP_MS = 300_000;
+const RESCAN_BACKOFF_MS = 24 * 3_600_000;
+
+const noRelease: Patch = { releasedBy: '', releasedAt: 0, releaseReason: '' };
+const noLease: Patch = { leaseToken: '', leaseUntil: 0, worker: '' };
+const endedLease: Patch = { leaseUntil: 0, worker: '' };
+const noFailures: Patch = { attempts: 0, lapses: 0, suspect: false, notBefore: 0 };
+
+/** A check that begins: waiting, or `no-files` where there is nothing to judge. Closed in any case. */
+export function begin(hasFiles: boolean, revision: number, now: number): Patch {
+  return {
+    ...noRelease,
+    ...noLease,
+    ...noFailures,
+    status: hasFiles ? 'pending' : 'error',
+    reason: hasFiles ? '' : 'no-files',
+    open: false,
+    virusName: '',
+    scanTime: 0,
+    rescanAt: 0,
+    revision,
+    pendingSince: hasFiles ? now : 0,
+  };
+}
+
+/**
+ * The files of the build changed. Added (or replaced): a new obligation, whatever was said before. Removed: the same unless the
+ * verdict is `clean`, which holds for every file that is left. Null: nothing changes.
+ */
+export function filesChanged(state: CheckState, change: 'added' | 'removed', hasFiles: boolean, now: number): Patch | null {
+  if (change === 'removed' && state.status === 'clean' && hasFiles) return null;
+  return begin(hasFiles, state.revision + (change === 'added' ? 1 : 0), now);
+}
+
+/** Someone begins to work on it. A rescan keeps its status, and so its gate, until the next verdict. */
+export function claimed(state: CheckState, lease: { token: string; until: number; worker: string }): Patch {
+  const taken: Patch = { leaseToken: lease.token, leaseUntil: lease.until, worker: lease.worker };
+  return isRescan(state) ? taken : { ...taken, status: 'scanning' };
+}
+
+/** Whether a claim of it would be, or is, a rescan of something judged before. */
+export function isRescan(state: Pick<CheckState, 'status'>): boolean {
+  return state.status !== 'pending' && state.status !== 'scanning';
+}
+
+/** Its lease ran out. `begun`: the files were asked for under that lease, so the check itself may be the cause. */
+export function lapsed(state: CheckState, begun: boolean, maxRetries: number, now: number, jitter: number): Patch {
+  if (begun || state.lapses >= UNCOUNTED_LAPSES) {
+    const failed = counted(state, 'lease-expired', maxRetries, now, jitter);
+    return { ...failed, ...noLease, suspect: failed.status !== 'error' };
+  }
+  return { ...requeued(state), ...noLease, lapses: state.lapses + 1 };
+}
+
+/** Its worker ended the lease without a verdict. `jitter` is from 0 to 1. */
+export function gaveBack(state: CheckState, code: GiveBackCode, maxRetries: number, now: number, jitter: number): Patch {
+  switch (code) {
+    case 'engine-unavailable':
+    case 'interrupted':
+      return { ...requeued(state), ...endedLease };
+    case 'engine-reply':
+      // The first time it was one of several in flight; a suspect was alone, so nothing else can have been the cause.
+      if (!state.suspect) return { ...requeued(state), ...endedLease, suspect: true };
+      return { ...counted(state, code, maxRetries, now, jitter), ...endedLease };
+    case 'download':
+    case 'download:missing':
+    case 'unexpected':
+      return { ...counted(state, code, maxRetries, now, jitter), ...endedLease };
+    default:
+      return code satisfies never;
+  }
+}
+
+/** An engine's verdict replaces whatever was said before. `clean` opens; a release survives only the finding it was given for. */
+export function settled(
+  state: CheckState,
+  verdict: { kind: 'clean' } | { kind: 'infected'; virusName: string } | { kind: 'unscannable'; reason: UnscannableReason },
+  now: number,
+): Patch {
+  const ended: Patch = { ...noFailures, ...endedLease, rescanAt: 0, pendingSince: 0, scanTime: now };
+  switch (verdict.kind) {
+    case 'clean':
+      return { ...ended, ...noRelease, status: 'clean', open: true, reason: '', virusName: '' };
+    case 'infected': {
+      const kept = state.releasedBy !== '' && state.status === 'infected' && state.virusName === verdict.virusName;
+      return { ...ended, ...(kept ? {} : noRelease), status: 'infected', open: kept, reason: '', virusName: verdict.virusName };
+    }
+    case 'unscannable': {
+      const kept = state.releasedBy !== '' && state.status === 'error' && state.reason === verdict.reason;
+      return { ...ended, ...(kept ? {} : noRelease), status: 'error', open: kept, reason: verdict.reason, virusName: '' };
+    }
+    default:
+      return verdict satisfies never;
+  }
+}
+
+/** A verdict of an older installation, taken over. Trusted or not, it is scanned again: at leisure, or before it opens. */
+export function imported(status: Status, virusName: string, trustClean: boolean, hasFiles: boolean, now: number): Patch {
+  if (status === 'infected') return { ...begin(true, 0, now), status, virusName, pendingSince: 0 };
+  if (status === 'clean' && trustClean && hasFiles) return { ...begin(true, 0, now), status, open: true, pendingSince: 0, rescanAt: now };
+  return begin(hasFiles, 0, now);
+}
+
+function requeued(state: CheckState): Patch {
+  return isRescan(state) ? {} : { status: 'pending' };
+}
+
+function counted(state: CheckState, reason: Reason, maxRetries: number, now: number, jitter: number): Patch {
+  const attempts = state.attempts + 1;
+  if (isRescan(state)) {
+    const exhausted = attempts >= maxRetries;
+    return { lapses: 0, attempts: exhausted ? 0 : attempts, rescanAt: now + (exhausted ? RESCAN_BACKOFF_MS : backoff(attempts, jitter)) };
+  }
+  if (attempts >= maxRetries) return { ...noFailures, attempts, status: 'error', reason, open: false, pendingSince: 0, scanTime: now };
+  return { lapses: 0, attempts, status: 'pending', notBefore: now + backoff(attempts, jitter) };
+}
+
+function backoff(attempts: number, jitter: number): number {
+  return Math.round(Math.min(BACKOFF_CAP_MS, BACKOFF_BASE_MS * 2 ** (attempts - 1)) * (1 + jitter / 4));
+}
