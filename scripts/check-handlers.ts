@@ -9,14 +9,16 @@ export function checkHandlers(entry: string, library: string): string[] {
   vm.runInNewContext(library, { module, exports: module.exports });
   const problems: string[] = [];
   let seen = 0;
-  const register = (registration: string) => (...args: unknown[]) => {
-    for (const arg of args) {
-      if (typeof arg !== 'function') continue;
-      seen += 1;
-      const problem = problemOf(String(arg), module.exports);
-      if (problem) problems.push(`${registration}(${args.filter((a) => typeof a === 'string').join(', ')}): ${problem}`);
-    }
-  };
+  const register =
+    (registration: string) =>
+    (...args: unknown[]) => {
+      for (const arg of args) {
+        if (typeof arg !== 'function') continue;
+        seen += 1;
+        const problem = problemOf(String(arg), module.exports);
+        if (problem) problems.push(`${registration}(${args.filter((a) => typeof a === 'string').join(', ')}): ${problem}`);
+      }
+    };
   vm.runInNewContext(entry, standInLoader(register));
   if (seen === 0) problems.push('no handler was registered at all');
   return problems;

@@ -6,9 +6,10 @@ import { begin, filesChanged } from './rules.ts';
 /** onModelCreateExecute of the builds collection: runs after the upload, around the INSERT. */
 export function createCheckWithBuild(e: core.ModelEvent): void {
   const build = recordOf(e);
+  const filled = hasFiles(build);
   withinTransaction(e, (tx) => {
     const check = newCheck(tx, build.id);
-    apply(check, begin(newFilesOf(build).length > 0 || fileNames(build).length > 0, 1, Date.now()));
+    apply(check, begin(filled, 1, Date.now()));
     tx.saveNoValidate(check);
   });
 }
@@ -16,14 +17,13 @@ export function createCheckWithBuild(e: core.ModelEvent): void {
 /** onModelUpdateExecute of the builds collection. */
 export function resetCheckWhenFilesChange(e: core.ModelEvent): void {
   const build = recordOf(e);
-  // Asked before e.next(): afterwards new files are plain names.
   const change = changeOf(build);
   if (change === null) return e.next();
+  const filled = hasFiles(build);
   withinTransaction(e, (tx) => {
-    const hasFiles = fileNames(build).length > 0;
     const now = Date.now();
     const check = findCheck(tx, build.id) ?? newCheck(tx, build.id);
-    const patch = check.isNew() ? begin(hasFiles, 1, now) : filesChanged(stateOf(check), change, hasFiles, now);
+    const patch = check.isNew() ? begin(filled, 1, now) : filesChanged(stateOf(check), change, filled, now);
     if (patch === null) return;
     apply(check, patch);
     forgetVerdict(check);
@@ -56,6 +56,11 @@ function changeOf(build: core.Record): 'added' | 'removed' | null {
   const after = new Set(fileNames(build));
   for (const name of after) if (!before.has(name)) return 'added';
   return after.size < before.size ? 'removed' : null;
+}
+
+/** Whether a build about to be saved will have files: new ones are objects until it is saved, and no names yet. */
+function hasFiles(build: core.Record): boolean {
+  return newFilesOf(build).length > 0 || fileNames(build).length > 0;
 }
 
 function newFilesOf(build: core.Record): unknown[] {
