@@ -33,6 +33,8 @@ export interface RunningPocketBase {
   /** What it printed so far. */
   output(): string;
   kill(signal?: NodeJS.Signals): Promise<void>;
+  /** For the next start. */
+  setEnv(env: Record<string, string>): void;
   /** Starts again on the same folder and port after a kill. */
   restart(): Promise<void>;
   /** Runs raw SQL as superuser, past every hook. */
@@ -47,6 +49,7 @@ export interface PocketBaseFolder {
   /** Runs a console command to its end. */
   run(args: string[], input?: string): Promise<{ code: number | null; output: string }>;
   spawn(args: string[]): ChildProcess;
+  setEnv(env: Record<string, string>): void;
   writeHooks(files: Record<string, string>): Promise<void>;
   writeMigrations(files: Record<string, string>): Promise<void>;
   remove(): Promise<void>;
@@ -69,7 +72,7 @@ export async function preparePocketBase(options: PocketBaseOptions = {}): Promis
   // biome-ignore format: one flag a word
   const folders = ['--dir', join(dir, 'pb_data'), '--hooksDir', join(dir, 'pb_hooks'), '--migrationsDir', join(dir, 'pb_migrations'), '--publicDir', join(dir, 'pb_public'),
     '--dev=false', '--hooksWatch=false', '--automigrate=false', `--hooksPool=50`];
-  const env = { ...process.env, AV_HISTORY_KEY: 'test history key', AV_CREATE_APP_BUILDS: 'true', ...options.env };
+  let env: NodeJS.ProcessEnv = { ...process.env, AV_HISTORY_KEY: 'test history key', AV_CREATE_APP_BUILDS: 'true', ...options.env };
   const start = (args: string[]) => spawn(bin, [...args, ...folders], { env, stdio: ['pipe', 'pipe', 'pipe'] });
   return {
     dir,
@@ -81,6 +84,9 @@ export async function preparePocketBase(options: PocketBaseOptions = {}): Promis
       child.stdin.end(input ?? '');
       const [code] = await once(child, 'close');
       return { code, output };
+    },
+    setEnv: (changes) => {
+      env = { ...env, ...changes };
     },
     writeHooks: (files) => write('pb_hooks', files),
     writeMigrations: (files) => write('pb_migrations', files),
@@ -136,6 +142,7 @@ export async function servePocketBase(folder: PocketBaseFolder, options: PocketB
     },
     output: () => output,
     kill,
+    setEnv: folder.setEnv,
     restart: up,
     sql: (query) => client.send('/api/sql', { method: 'POST', body: { query } }),
     stop,
