@@ -52,7 +52,7 @@ describe('the next state of a check', () => {
 
   it('starts over when files are added, whatever was decided', () => {
     for (const status of statuses) {
-      const after = { ...fresh({ status, open: true, ...released, attempts: 2, suspect: true, leaseToken: 't', leaseUntil: now }), ...filesChanged(fresh({ status }), 'added', true, now) };
+      const after = { ...fresh({ status, ...released, attempts: 2, suspect: true, leaseToken: 't', leaseUntil: now }), ...filesChanged(fresh({ status }), 'added', true, now) };
       expect(after).toMatchObject({ status: 'pending', open: false, revision: 2, attempts: 0, suspect: false, leaseToken: '', leaseUntil: 0, releasedBy: '' });
     }
   });

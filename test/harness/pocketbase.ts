@@ -21,6 +21,8 @@ export interface PocketBaseOptions {
   /** Leaves our compiled hooks out. */
   withoutOurHooks?: boolean;
   flags?: string[];
+  /** Default 50, which starts faster than the 200 of production. */
+  hooksPool?: number;
   port?: number;
 }
 
@@ -71,7 +73,7 @@ export async function preparePocketBase(options: PocketBaseOptions = {}): Promis
   await writeFile(join(dir, 'password'), superuser.password, { mode: 0o600 });
   // biome-ignore format: one flag a word
   const folders = ['--dir', join(dir, 'pb_data'), '--hooksDir', join(dir, 'pb_hooks'), '--migrationsDir', join(dir, 'pb_migrations'), '--publicDir', join(dir, 'pb_public'),
-    '--dev=false', '--hooksWatch=false', '--automigrate=false', `--hooksPool=50`];
+    '--dev=false', '--hooksWatch=false', '--automigrate=false', `--hooksPool=${options.hooksPool ?? 50}`];
   let env: NodeJS.ProcessEnv = { ...process.env, AV_HISTORY_KEY: 'test history key', AV_CREATE_APP_BUILDS: 'true', ...options.env };
   const start = (args: string[]) => spawn(bin, [...args, ...folders], { env, stdio: ['pipe', 'pipe', 'pipe'] });
   return {

@@ -1,0 +1,61 @@
+import { randomBytes } from 'node:crypto';
+import { chmod, mkdir, readFile, rm, writeFile } from 'node:fs/promises';
+import { join } from 'node:path';
+
+export interface DataFolder {
+  readonly path: string;
+  readonly pocketbase: string;
+  readonly public: string;
+  readonly clamd: string;
+  readonly clamdTemporary: string;
+  readonly testSignatures: string;
+  readonly passwordFile: string;
+  readonly notifySecretFile: string;
+  readonly historyKeyFile: string;
+  readonly groupFile: string;
+}
+
+/**
+ * Creates what is missing of the data folder, mode 0700, and its secrets, mode 0600. A secret that exists is kept for ever.
+ * A given password goes to a file of its own, so that the generated one is not lost.
+ */
+export async function prepareDataFolder(path: string, givenPassword: string | null): Promise<DataFolder> {
+  const secrets = join(path, 'secrets');
+  const folder: DataFolder = {
+    path,
+    pocketbase: join(path, 'pocketbase'),
+    public: join(path, 'public'),
+    clamd: join(path, 'clamd'),
+    clamdTemporary: join(path, 'clamd', 'tmp'),
+    testSignatures: join(path, 'clamd', 'test-signatures'),
+    passwordFile: join(secrets, givenPassword === null ? 'superuser-password' : 'superuser-password-given'),
+    notifySecretFile: join(secrets, 'notify-secret'),
+    historyKeyFile: join(secrets, 'history-key'),
+    groupFile: join(path, 'group.json'),
+  };
+  for (const name of [path, secrets, folder.pocketbase, folder.public, folder.clamd]) await mkdir(name, { recursive: true, mode: 0o700 });
+  await chmod(path, 0o700);
+  await chmod(secrets, 0o700);
+  if (givenPassword !== null) await writeSecret(folder.passwordFile, givenPassword, 'w');
+  else await keepOrGenerate(folder.passwordFile);
+  await keepOrGenerate(folder.notifySecretFile);
+  await keepOrGenerate(folder.historyKeyFile);
+  await emptyTemporary(folder);
+  return folder;
+}
+
+/** clamd leaves the files of interrupted scans behind, whatever signal ended it. */
+export async function emptyTemporary(folder: DataFolder): Promise<void> {
+  await rm(folder.clamdTemporary, { recursive: true, force: true });
+  await mkdir(folder.clamdTemporary, { recursive: true, mode: 0o700 });
+}
+
+async function keepOrGenerate(path: string): Promise<void> {
+  const existing = await readFile(path, 'utf8').catch(() => '');
+  if (existing === '') await writeSecret(path, randomBytes(18).toString('base64url'), 'w');
+}
+
+async function writeSecret(path: string, secret: string, flag: string): Promise<void> {
+  await writeFile(path, secret, { mode: 0o600, flag });
+  await chmod(path, 0o600);
+}

@@ -1,0 +1,89 @@
+/** The end of a zip archive, read as strictly as clamd has to be protected from. */
+
+export interface ZipEntry {
+  readonly flags: number;
+  readonly method: number;
+  readonly packed: number;
+  readonly localOffset: number;
+}
+
+export interface ZipDirectory {
+  readonly entries: readonly ZipEntry[];
+  /** How far the archive begins behind the offset that its own numbers mean; 0 where nothing stands in front of it. */
+  readonly shift: number;
+}
+
+const endLength = 22;
+const longestComment = 65_535;
+const entryLength = 46;
+const endMagic = Buffer.from('PK\x05\x06', 'latin1');
+const entryMagic = 0x02014b50;
+const zip64LocatorMagic = 0x07064b50;
+const zip64LocatorLength = 20;
+
+/** Far more than ten thousand entries need, which is where clamd stops to count (MaxFiles). */
+export const directoryReach = 4 * 1024 * 1024;
+/** How far an end record may stand from the end. */
+export const endReach = endLength + longestComment;
+
+/**
+ * The directory at the end of a file, given the last bytes of it and the offset of the first of them. `none`: there is no end
+ * record, so this is no whole zip. `beyond`: it begins before the bytes given. `zip64`: its numbers stand elsewhere, where clamd
+ * does not look. `broken`: parts of it contradict each other, so that two readers would see two archives.
+ */
+export function readDirectory(tail: Buffer, start: number): ZipDirectory | 'none' | 'beyond' | 'zip64' | 'broken' {
+  // The last end record counts, as for clamd.
+  const end = tail.lastIndexOf(endMagic);
+  if (end < 0 || end + endLength > tail.length || tail.length - end > endReach) return 'none';
+  const isOneOfSeveral = tail.readUInt32LE(end + 4) !== 0;
+  const count = tail.readUInt16LE(end + 10);
+  if (isOneOfSeveral || tail.readUInt16LE(end + 8) !== count) return 'broken';
+  const size = tail.readUInt32LE(end + 12);
+  const offset = tail.readUInt32LE(end + 16);
+  if (size === 0xffff_ffff || offset === 0xffff_ffff || hasZip64Locator(tail, end)) return 'zip64';
+  const from = end - size;
+  if (from < 0) return start === 0 || size > start + end ? 'broken' : 'beyond';
+  const entries = readEntries(tail.subarray(from, end), count);
+  const shift = start + from - offset;
+  return entries === null || shift < 0 ? 'broken' : { entries, shift };
+}
+
+function hasZip64Locator(tail: Buffer, end: number): boolean {
+  return end >= zip64LocatorLength && tail.readUInt32LE(end - zip64LocatorLength) === zip64LocatorMagic;
+}
+
+/** Exactly `count` entries (its low 16 bits where there are more), without a gap or a rest. */
+function readEntries(bytes: Buffer, count: number): ZipEntry[] | null {
+  const entries: ZipEntry[] = [];
+  let at = 0;
+  while (at + entryLength <= bytes.length && bytes.readUInt32LE(at) === entryMagic) {
+    entries.push({
+      flags: bytes.readUInt16LE(at + 8),
+      method: bytes.readUInt16LE(at + 10),
+      packed: bytes.readUInt32LE(at + 20),
+      localOffset: bytes.readUInt32LE(at + 42),
+    });
+    at += entryLength + bytes.readUInt16LE(at + 28) + bytes.readUInt16LE(at + 30) + bytes.readUInt16LE(at + 32);
+  }
+  return at === bytes.length && (entries.length & 0xffff) === count ? entries : null;
+}
+
+/** Stored, imploded, deflate, deflate64, bzip2: what ClamAV 1.4 unpacks. */
+const unpackedMethods: ReadonlySet<number> = new Set([0, 6, 8, 9, 12]);
+/** AES: the real method stands elsewhere. clamd answers for it with an alert of its own. */
+const aesMethod = 99;
+
+export function isUnpacked(method: number, flags: number): boolean {
+  return unpackedMethods.has(method) || (method === aesMethod && (flags & flag.encrypted) !== 0);
+}
+
+export const flag = {
+  encrypted: 1 << 0,
+  /** Sizes follow the data; the local header may be silent about them. */
+  sizesFollow: 1 << 3,
+  /** Header values are masked; clamd skips such a member. */
+  masked: 1 << 13,
+} as const;
+
+/** In a size: the number stands in a zip64 field. clamd takes it for the number, and skips the member. */
+export const elsewhere = 0xffff_ffff;

@@ -1,0 +1,192 @@
+/**
+ * clamdjs made strict. It pipes `source → framer → socket` and keeps the socket to itself; a source whose `pipe` is our own
+ * meets the framer, and the framer's `pipe` meets the socket. From there every byte can be counted and every failure can end
+ * the connection. This depends on that chain of pipes: the version is pinned, and without the socket no scan succeeds.
+ */
+import type { Socket } from 'node:net';
+import type { Writable } from 'node:stream';
+import { createScanner } from 'clamdjs';
+import { ScanError } from '../scan/errors.ts';
+import type { ScanInput } from '../scan/ports.ts';
+import type { Endpoint } from './command.ts';
+import { Feed } from './feed.ts';
+import { quote } from './protocol.ts';
+
+export interface Patience {
+  /** No progress while sending. */
+  readonly stallMs: number;
+  /** From the last byte to the reply; a second per 8 MiB is added. */
+  readonly timeoutMs: number;
+}
+
+const connectMs = 5_000;
+const commandLength = 'zINSTREAM\0'.length;
+const lengthPrefix = 4;
+const bytesPerExtraSecond = 8 * 1024 * 1024;
+const longestReply = 4096;
+/** Up to here a file leaves in one piece; the socket may hold it whole. */
+const smallFile = 64 * 1024;
+/** clamdjs takes one number for everything up to the reply. Ours are tighter and this one must never be first. */
+const clamdjsTimeoutMs = 24 * 60 * 60 * 1000;
+
+/**
+ * Streams the bytes to the engine and resolves with its reply, whole, and only if every byte was sent before it.
+ * @throws ScanError `engine-unavailable` if nothing was sent yet, else `engine-reply`; the signal's reason when it aborts;
+ * what the source throws, unchanged.
+ */
+export function instream(
+  engine: Endpoint,
+  input: ScanInput,
+  options: Patience & { readonly seen?: (chunk: Uint8Array) => void },
+  signal: AbortSignal,
+): Promise<string> {
+  return new Promise((resolve, reject) => {
+    const exchange = new Exchange(input, options, { resolve, reject });
+    exchange.run(engine, signal);
+  });
+}
+
+interface Settle {
+  resolve(reply: string): void;
+  reject(thrown: unknown): void;
+}
+
+/** What clamdjs does with the transform that puts lengths in front of chunks. */
+interface Framer {
+  write(chunk: Uint8Array): boolean;
+  pipe(socket: Socket): Socket;
+}
+
+class Exchange {
+  readonly #size: number;
+  readonly #patience: Patience;
+  readonly #settle: Settle;
+  readonly #feed: Feed;
+  #socket: Socket | null = null;
+  #timer: NodeJS.Timeout | undefined;
+  #settled = false;
+  #framedBytes = 0;
+  #framedChunks = 0;
+  #replyBytes = 0;
+  #release = () => {};
+
+  constructor(input: ScanInput, options: Patience & { readonly seen?: (chunk: Uint8Array) => void }, settle: Settle) {
+    this.#size = input.size;
+    this.#patience = options;
+    this.#settle = settle;
+    this.#feed = new Feed(input, options.seen ?? (() => {}));
+  }
+
+  run(engine: Endpoint, signal: AbortSignal): void {
+    const abort = () => this.#fail(signal.reason);
+    signal.addEventListener('abort', abort, { once: true });
+    this.#release = () => signal.removeEventListener('abort', abort);
+    if (signal.aborted) return abort();
+    this.#feed.on('error', (error) => this.#fail(error));
+    this.#intercept();
+    this.#wait(Math.min(connectMs, this.#patience.stallMs), () => this.#fail(new ScanError('engine-unavailable', 'the engine accepts no connection')));
+    createScanner(engine.host, engine.port)
+      .scanStream(this.#feed, clamdjsTimeoutMs)
+      .then(
+        (reply) => this.#replied(reply),
+        (error: Error) => this.#broke(error),
+      );
+  }
+
+  /** Called by clamdjs when it is connected and has written the command. */
+  #intercept(): void {
+    const feed = this.#feed;
+    const { pipe } = feed;
+    feed.pipe = ((framer: Framer) => {
+      const { write, pipe: pipeFramed } = framer;
+      framer.write = (chunk) => {
+        this.#framed(chunk);
+        return write.call(framer, chunk);
+      };
+      framer.pipe = (socket) => {
+        this.#connected(socket);
+        return pipeFramed.call(framer, socket);
+      };
+      return pipe.call(feed, framer as unknown as Writable);
+    }) as unknown as typeof feed.pipe;
+  }
+
+  #connected(socket: Socket): void {
+    this.#socket = socket;
+    if (this.#settled) return this.#cutOff();
+    socket.on('data', (chunk: Buffer) => this.#answering(chunk));
+    socket.once('finish', () => this.#awaitReply());
+    // Length, bytes and the closing zero of a small file leave as one segment: clamdjs ends the socket, which uncorks it.
+    if (this.#size <= smallFile) socket.cork();
+    socket.setNoDelay(true);
+    this.#wait(this.#patience.stallMs, () => this.#stalled());
+  }
+
+  #framed(chunk: Uint8Array): void {
+    this.#framedBytes += chunk.length;
+    this.#framedChunks += 1;
+    this.#timer?.refresh();
+  }
+
+  #stalled(): void {
+    const idle = `for ${this.#patience.stallMs} ms`;
+    this.#fail(this.#feed.waiting ? new ScanError('download', `no byte came ${idle}`) : new ScanError('engine-reply', `the engine took no byte ${idle}`));
+  }
+
+  /** From here on clamd is silent until its verdict, so that no progress can be expected. */
+  #awaitReply(): void {
+    if (this.#settled) return;
+    const ms = this.#patience.timeoutMs + Math.ceil(this.#size / bytesPerExtraSecond) * 1000;
+    this.#wait(ms, () => this.#fail(new ScanError('engine-reply', `the engine did not answer within ${ms} ms`)));
+  }
+
+  #answering(chunk: Buffer): void {
+    if (!this.#everythingSent()) this.#fail(new ScanError('engine-reply', `the engine answered ${quote(chunk.toString())} before it had everything`));
+    this.#replyBytes += chunk.length;
+    if (this.#replyBytes > longestReply) this.#fail(new ScanError('engine-reply', 'the engine answers without end'));
+  }
+
+  #everythingSent(): boolean {
+    const wire = commandLength + this.#size + lengthPrefix * (this.#framedChunks + 1);
+    const socket = this.#socket;
+    return this.#framedBytes === this.#size && socket !== null && socket.writableLength === 0 && socket.bytesWritten === wire;
+  }
+
+  #replied(reply: string): void {
+    if (this.#settled) return;
+    if (!this.#everythingSent()) return this.#fail(new ScanError('engine-reply', `the engine ended with ${quote(reply)} before it had everything`));
+    this.#finish();
+    this.#settle.resolve(reply);
+  }
+
+  #broke(error: Error): void {
+    const code = this.#socket === null ? 'engine-unavailable' : 'engine-reply';
+    const what = code === 'engine-reply' ? 'the engine broke off' : 'the engine cannot be reached';
+    this.#fail(new ScanError(code, `${what}: ${error.message}`, { cause: error }));
+  }
+
+  #fail(thrown: unknown): void {
+    if (this.#settled) return;
+    this.#finish();
+    this.#feed.destroy();
+    this.#cutOff();
+    this.#settle.reject(thrown);
+  }
+
+  #finish(): void {
+    this.#settled = true;
+    clearTimeout(this.#timer);
+    this.#release();
+  }
+
+  #cutOff(): void {
+    this.#socket?.destroy();
+    // clamdjs stops its timer only at the end of the socket, and that timer would hold all of this for a day.
+    this.#socket?.emit('end');
+  }
+
+  #wait(ms: number, late: () => void): void {
+    clearTimeout(this.#timer);
+    this.#timer = setTimeout(late, ms);
+  }
+}

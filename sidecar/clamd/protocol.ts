@@ -1,0 +1,76 @@
+/** What clamd says, taken at its word only where it is one known form from the first byte to the last. */
+import { ScanError } from '../scan/errors.ts';
+import type { Answer, UnscannableReason } from '../scan/model.ts';
+
+/** clamd names a signature in far less; more is not a name. */
+const found = /^stream: ([^\p{Cc}]{1,512}) FOUND\0$/u;
+
+const limits: Readonly<Record<string, UnscannableReason>> = {
+  MaxFileSize: 'unscannable:too-large',
+  MaxScanSize: 'unscannable:too-large',
+  MaxRecursion: 'unscannable:too-deep',
+  MaxFiles: 'unscannable:too-many-files',
+  MaxScanTime: 'unscannable:too-slow',
+};
+
+/**
+ * The reply to `zINSTREAM`, a reply being everything up to the end of the connection. Names of limits and of encryption are no
+ * findings: the engine says that it has not seen everything.
+ * @throws ScanError `engine-reply` for anything that is not an answer.
+ */
+export function parseReply(reply: string): Answer {
+  if (reply === 'stream: OK\0') return { kind: 'clean' };
+  const signature = found.exec(reply)?.[1];
+  if (signature === undefined) throw new ScanError('engine-reply', `the engine answered ${quote(reply)}`);
+  const reason = unscannable(signature);
+  return reason === null ? { kind: 'infected', signature } : { kind: 'unscannable', reason };
+}
+
+function unscannable(signature: string): UnscannableReason | null {
+  if (signature.startsWith('Heuristics.Encrypted.')) return 'unscannable:encrypted';
+  const limit = /^Heuristics\.Limits\.(?:Exceeded\.)?(.+)$/.exec(signature)?.[1];
+  if (limit === undefined) return null;
+  return Object.hasOwn(limits, limit) ? limits[limit]! : 'unscannable:limits';
+}
+
+export interface EngineVersion {
+  readonly version: string;
+  readonly signatures: number | 'test';
+  /** ISO 8601. */
+  readonly signaturesAt: string | null;
+}
+
+const versionReply = /^ClamAV (\S{1,64})(?:\/(\d{1,10})\/([^\p{Cc}]{1,32}))?\0$/u;
+
+/** What clamd says instead of a number when a failed reload has cost it its signatures. */
+const lostEngine = '4294967295';
+
+/**
+ * The reply to `zVERSION`. Without an official set clamd names no number: `test`.
+ * @throws ScanError `engine-unavailable` when the engine has lost its signatures, `engine-reply` for anything else.
+ */
+export function parseVersion(reply: string): EngineVersion {
+  const match = versionReply.exec(reply);
+  if (match === null) throw new ScanError('engine-reply', `the engine answered VERSION with ${quote(reply)}`);
+  const [, version, number, date] = match;
+  if (number === lostEngine) throw new ScanError('engine-unavailable', 'the engine has lost its signatures in a failed reload: restart clamd');
+  if (number === undefined || date === undefined) return { version: version!, signatures: 'test', signaturesAt: null };
+  return { version: version!, signatures: Number(number), signaturesAt: parseDate(date) };
+}
+
+const months = ['Jan', 'Feb', 'Mar', 'Apr', 'May', 'Jun', 'Jul', 'Aug', 'Sep', 'Oct', 'Nov', 'Dec'];
+
+/** ctime() of clamd, which names no zone; every clamd of ours runs in UTC. */
+function parseDate(text: string): string {
+  const match = /^[A-Z][a-z]{2} ([A-Z][a-z]{2}) [ \d](\d) (\d\d):(\d\d):(\d\d) (\d{4})$/.exec(text);
+  const month = months.indexOf(match?.[1] ?? '');
+  if (match === null || month < 0) throw new ScanError('engine-reply', `the engine dates its signatures ${quote(text)}`);
+  const day = Number(text.slice(8, 10));
+  const [hour, minute, second, year] = match.slice(3).map(Number) as [number, number, number, number];
+  return new Date(Date.UTC(year, month, day, hour, minute, second)).toISOString();
+}
+
+/** For messages: short, on one line, harmless. */
+export function quote(text: string): string {
+  return text === '' ? 'nothing' : JSON.stringify(text.length > 100 ? `${text.slice(0, 100)}…` : text);
+}

@@ -1,0 +1,65 @@
+/** May this process do its job, and if not, why: one answer per part. */
+import type { EngineState } from '../clamd/pool.ts';
+import type { StoreHealth } from '../pocketbase/health.ts';
+import type { WorkerState } from '../scan/worker-state.ts';
+
+export interface Part {
+  readonly ready: boolean;
+  /** A sentence when not ready. */
+  readonly why: string | null;
+}
+
+export interface Readiness {
+  readonly ready: boolean;
+  readonly parts: {
+    readonly pocketbase: Part;
+    readonly hooks: Part;
+    readonly engines: Part & { readonly each: readonly EngineReadiness[] };
+    readonly worker: Part;
+  };
+  /** An engine without official signatures takes part: its verdicts prove nothing. */
+  readonly testSignatures: boolean;
+  readonly gate: StoreHealth['gate'] | 'unknown';
+  /** What does not stop the work and still wants attention. */
+  readonly warnings: readonly string[];
+}
+
+interface EngineReadiness extends Part {
+  readonly name: string;
+  readonly version: string | null;
+  readonly signatures: number | 'test' | null;
+}
+
+export interface ReadinessSources {
+  readonly session: { readonly why: string | null };
+  readonly health: { readonly why: string | null; readonly last: StoreHealth | null };
+  readonly engines: readonly EngineState[];
+  readonly worker: WorkerState;
+}
+
+export const TEST_SIGNATURES_WARNING = 'TEST SIGNATURES: an engine knows nothing but test files, so that clean means nothing';
+
+export function readiness({ session, health, engines, worker }: ReadinessSources): Readiness {
+  const pocketbase = { ready: session.why === null, why: session.why };
+  const hooks = { ready: health.why === null, why: health.why };
+  const engine = { ...enginePart(engines), each: engines.map(engineReadiness) };
+  const parts = { pocketbase, hooks, engines: engine, worker: { ready: worker.ready, why: worker.why } };
+  const testSignatures = engines.some((each) => each.ready && each.engine?.signatures === 'test');
+  return {
+    ready: Object.values(parts).every((part) => part.ready),
+    parts,
+    testSignatures,
+    gate: health.last?.gate ?? 'unknown',
+    warnings: [...(testSignatures ? [TEST_SIGNATURES_WARNING] : []), ...(health.last?.problems ?? [])],
+  };
+}
+
+function enginePart(engines: readonly EngineState[]): Part {
+  if (engines.some((each) => each.ready)) return { ready: true, why: null };
+  if (engines.length === 0) return { ready: false, why: 'no engine is known yet' };
+  return { ready: false, why: engines.map((each) => `${each.name}: ${each.why ?? 'not ready'}`).join('; ') };
+}
+
+function engineReadiness({ name, ready, why, engine }: EngineState): EngineReadiness {
+  return { name, ready, why, version: engine?.version ?? null, signatures: engine?.signatures ?? null };
+}

@@ -1,0 +1,137 @@
+/** One helper per business event: the log line and the count of it together, so that neither can be forgotten. */
+import type { EngineEvent } from '../clamd/pool.ts';
+import type { StoreHealth } from '../pocketbase/health.ts';
+import type { ScanEvents } from '../scan/events.ts';
+import type { Check, FileVerdict, Verdict } from '../scan/model.ts';
+import { type Logger, stackOf } from './log.ts';
+import type { Metrics } from './metrics.ts';
+
+export type ServiceEvents = ReturnType<typeof createEvents>;
+
+export function createEvents(log: Logger, metrics: Metrics) {
+  return { ...scanEvents(log, metrics), ...serviceEvents(log, metrics) };
+}
+
+function scanEvents(log: Logger, metrics: Metrics): ScanEvents {
+  return {
+    claimed(checks) {
+      for (const { waitedSeconds } of checks) metrics.queueWait.observe(waitedSeconds);
+      log.debug({ event: 'claimed', checks: checks.length }, 'checks claimed');
+    },
+    judged(check, verdict, ms) {
+      metrics.verdicts.inc({ verdict: verdict.kind });
+      metrics.scanDuration.observe(ms / 1000);
+      countFiles(metrics, verdict);
+      const { engine } = verdict;
+      const by = { engine: engine.name, version: engine.version, signatures: engine.signatures };
+      const line = {
+        event: 'judged',
+        ...idsOf(check),
+        outcome: verdict.kind,
+        ms: Math.round(ms),
+        files: verdict.files.map(fileLine),
+        ...by,
+      };
+      if (verdict.kind === 'clean') log.info(line, 'build judged clean');
+      else log.warn(line, `build judged ${verdict.kind}`);
+    },
+    givenBack(check, code, error, ms) {
+      metrics.giveBacks.inc({ code });
+      const line = {
+        event: 'given-back',
+        ...idsOf(check),
+        outcome: code,
+        why: error.message,
+        attempts: check.attempts,
+        ms: Math.round(ms),
+      };
+      if (code === 'unexpected') log.error({ ...line, stack: stackOf(error) }, 'scan failed for a reason nobody foresaw');
+      else if (code === 'interrupted') log.info(line, 'check given back');
+      else log.warn(line, 'check given back');
+    },
+    leftAlone(check, error, ms) {
+      metrics.leftAlone.inc({ code: error.code });
+      const line = { event: 'left-alone', ...idsOf(check), outcome: error.code, why: error.message, ms: Math.round(ms) };
+      if (error.code === 'unexpected') log.error({ ...line, stack: stackOf(error) }, 'outcome of a check could not be stored');
+      else log.warn(line, 'check left alone');
+    },
+    callFailed(call, error) {
+      metrics.callFailures.inc({ call });
+      const line = { event: 'call-failed', call, code: error.code, why: error.message };
+      if (error.code === 'unexpected') log.error({ ...line, stack: stackOf(error) }, `${call} failed`);
+      else log.warn(line, `${call} failed, trying again`);
+    },
+  };
+}
+
+function serviceEvents(log: Logger, metrics: Metrics) {
+  return {
+    started(details: { version: string; url: string }): void {
+      log.info({ event: 'started', ...details }, 'sidecar started');
+    },
+    stopping(): void {
+      log.info({ event: 'stopping' }, 'sidecar is stopping: running scans are finished, the rest is given back');
+    },
+    stopped(): void {
+      log.info({ event: 'stopped' }, 'sidecar stopped');
+    },
+    sessionChanged(why: string | null): void {
+      if (why === null) log.info({ event: 'session' }, 'logged in at PocketBase');
+      else log.error({ event: 'session', why }, 'login at PocketBase failed, trying again');
+    },
+    hooksChanged(why: string | null): void {
+      if (why === null) log.info({ event: 'hooks' }, 'the hooks in PocketBase answer');
+      else log.error({ event: 'hooks', why }, 'the hooks in PocketBase are not usable');
+    },
+    /** The gate as PocketBase describes it: whatever is not enforcing is said loudly. */
+    gateChanged(health: Pick<StoreHealth, 'gate' | 'problems'>): void {
+      const { gate, problems } = health;
+      if (gate !== 'enforce') log.error({ event: 'gate', gate, problems }, `THE GATE DOES NOT PROTECT ANYTHING: AV_GATE=${gate}`);
+      else if (problems.length > 0) log.warn({ event: 'gate', gate, problems }, 'the gate enforces; PocketBase reports problems');
+      else log.info({ event: 'gate', gate }, 'the gate enforces');
+    },
+    engineChanged(event: EngineEvent): void {
+      switch (event.kind) {
+        case 'engine-ready': {
+          const line = { event: event.kind, engine: event.name, version: event.engine.version, signatures: event.engine.signatures };
+          if (event.engine.signatures === 'test') log.warn(line, 'engine is ready, WITH TEST SIGNATURES ONLY: clean means nothing');
+          else log.info(line, 'engine is ready');
+          return;
+        }
+        case 'engine-down':
+          log.error({ event: event.kind, engine: event.name, why: event.why }, 'engine is not ready');
+          return;
+        case 'engine-gone':
+          log.info({ event: event.kind, engine: event.name }, 'engine is gone from the name');
+          return;
+        default:
+          event satisfies never;
+      }
+    },
+    notified(accepted: boolean, why: string): void {
+      metrics.notifications.inc({ result: accepted ? 'accepted' : 'refused' });
+      if (!accepted) log.warn({ event: 'notification-refused', why }, 'notification refused');
+    },
+    requestFailed(path: string, thrown: unknown): void {
+      log.error({ event: 'request-failed', path, stack: stackOf(thrown) }, 'request failed');
+    },
+  };
+}
+
+function idsOf(check: Check) {
+  return { check: check.id, build: check.build, waited: check.waitedSeconds, ...(check.rescan ? { rescan: true } : {}) };
+}
+
+function fileLine({ name, size, answer, ms }: FileVerdict) {
+  const detail =
+    answer.kind === 'infected' ? { signature: answer.signature } : answer.kind === 'unscannable' ? { reason: answer.reason } : {};
+  return { name, size, verdict: answer.kind, ...detail, ms };
+}
+
+function countFiles(metrics: Metrics, verdict: Verdict): void {
+  let bytes = 0;
+  // What was too large to be read has no digest.
+  for (const file of verdict.files) if (file.sha256 !== '') bytes += file.size;
+  metrics.scannedFiles.inc(verdict.files.length);
+  metrics.scannedBytes.inc(bytes);
+}

@@ -1,0 +1,129 @@
+import { describe, expect, it } from 'vitest';
+import { ScanError } from '../scan/errors.ts';
+import { fakeEngine } from '../scan/fakes.ts';
+import type { Check, Verdict } from '../scan/model.ts';
+import { catalogue } from './catalogue.ts';
+import { createEvents } from './events.ts';
+import { createLog } from './log.ts';
+import { createMetrics, observe } from './metrics.ts';
+
+const name = 'evil"\n<script>.zip';
+const check: Check = { id: 'check1', build: 'build1', attempts: 0, suspect: false, rescan: false, lease: { id: 'check1', token: 'the lease token' }, waitedSeconds: 2, files: [] };
+const infected: Verdict = {
+  kind: 'infected',
+  engine: fakeEngine,
+  files: [
+    { name, size: 100, sha256: 'aa', answer: { kind: 'infected', signature: 'Test.Signature' }, ms: 5 },
+    { name: 'big', size: 5000, sha256: '', answer: { kind: 'unscannable', reason: 'unscannable:too-large' }, ms: 0 },
+  ],
+};
+
+function setUp() {
+  const lines: string[] = [];
+  const metrics = createMetrics();
+  const events = createEvents(createLog('debug', { write: (line) => lines.push(line) }), metrics);
+  const health = {
+    hooksVersion: '1', gate: 'enforce', problems: [], reasons: { 'no-files': 2 }, oldestPendingSeconds: 12, wouldRefuse: 0,
+    counts: { pending: 3, scanning: 1, clean: 7, infected: 1, error: 2 },
+  } as const;
+  observe(metrics, {
+    version: '0.1.0',
+    hooksVersion: '1',
+    health: () => ({ ...health, problems: [] }),
+    hooksReady: () => true,
+    worker: () => ({ ready: true, why: null, held: 4, scanning: 2 }),
+    engines: () => [{ name: 'clamd:3310', ready: true, why: null, engine: fakeEngine, inFlight: 1, signatureAgeSeconds: 60 }],
+  });
+  return { lines, events, metrics, exposed: () => metrics.registry.metrics() };
+}
+
+describe('events', () => {
+  it('log one line and count together', async () => {
+    const { lines, events, exposed } = setUp();
+    events.judged(check, infected, 1500);
+    expect(lines).toHaveLength(1);
+    expect(lines[0]!.trimEnd()).not.toContain('\n');
+    expect(JSON.parse(lines[0]!)).toMatchObject({
+      level: 'warn',
+      event: 'judged',
+      check: 'check1',
+      build: 'build1',
+      outcome: 'infected',
+      ms: 1500,
+      files: [{ name, signature: 'Test.Signature' }, { reason: 'unscannable:too-large' }],
+    });
+    const text = await exposed();
+    expect(text).toContain('pocketwarden_verdicts_total{verdict="infected"} 1');
+    expect(text).toContain('pocketwarden_scanned_bytes_total 100');
+    expect(text).toContain('pocketwarden_scanned_files_total 2');
+    expect(text).toContain('pocketwarden_scan_duration_seconds_count 1');
+  });
+
+  it('keep the stack, with its cause, of what nobody foresaw', () => {
+    const { lines, events } = setUp();
+    events.givenBack(check, 'unexpected', new ScanError('unexpected', 'it broke', { cause: new TypeError('deep inside') }), 1);
+    const { level, stack } = JSON.parse(lines[0]!);
+    expect(level).toBe('error');
+    expect(stack).toMatch(/ScanError: it broke[\s\S]*caused by: TypeError: deep inside\n\s+at /);
+  });
+
+  it('put neither ids nor names nor signatures nor tokens into metrics, and no token into the log', async () => {
+    const { lines, events, exposed } = setUp();
+    events.claimed([check]);
+    events.judged(check, infected, 1);
+    events.givenBack(check, 'download', new ScanError('download', 'short'), 1);
+    events.leftAlone(check, new ScanError('lease-lost', 'taken'), 1);
+    const text = await exposed();
+    for (const hidden of ['check1', 'build1', 'evil', 'Test.Signature']) expect(text).not.toContain(hidden);
+    expect(lines.join()).not.toContain('the lease token');
+  });
+
+  it('say loudly when the gate does not enforce', () => {
+    const { lines, events } = setUp();
+    events.gateChanged({ gate: 'off', problems: ['AV_GATE=off'] });
+    expect(JSON.parse(lines[0]!)).toMatchObject({ level: 'error', gate: 'off', message: expect.stringContaining('DOES NOT PROTECT') });
+  });
+});
+
+describe('metrics', () => {
+  it('expose every metric of the catalogue, counters from zero for every known value', async () => {
+    const text = await setUp().exposed();
+    for (const { name: metric, help, type } of Object.values(catalogue)) {
+      expect(text).toContain(`# HELP ${metric} ${help}\n# TYPE ${metric} ${type}\n`);
+    }
+    expect(text).toContain('pocketwarden_give_backs_total{code="download:missing"} 0');
+    expect(text).toContain('pocketwarden_verdicts_total{verdict="clean"} 0');
+    expect(text).toContain('pocketwarden_notifications_total{result="refused"} 0');
+  });
+
+  it('show what the parts say now', async () => {
+    const text = await setUp().exposed();
+    for (const line of [
+      'pocketwarden_checks{status="pending"} 3',
+      'pocketwarden_checks_failed{reason="no-files"} 2',
+      'pocketwarden_oldest_pending_seconds 12',
+      'pocketwarden_gate_enforced 1',
+      'pocketwarden_leases_held 4',
+      'pocketwarden_engine_up{engine="clamd:3310"} 1',
+      'pocketwarden_engine_signatures_timestamp_seconds{engine="clamd:3310"} 1767225600',
+      'pocketwarden_build_info{version="0.1.0",hooks_version="1"} 1',
+    ]) {
+      expect(text).toContain(line);
+    }
+    expect(text).toMatch(/process_resident_memory_bytes [1-9]/);
+  });
+
+  it('are named and described as Prometheus asks', () => {
+    for (const { name: metric, help, type } of Object.values(catalogue)) {
+      expect(metric).toMatch(/^pocketwarden_[a-z_]+$/);
+      expect(metric.endsWith('_total')).toBe(type === 'counter');
+      if (type === 'histogram') expect(metric).toMatch(/_seconds$/);
+      expect(help).toMatch(/^[A-Z1].*\.$/);
+    }
+  });
+
+  it('count afresh in each service', async () => {
+    setUp().events.judged(check, infected, 1);
+    expect(await setUp().exposed()).toContain('pocketwarden_verdicts_total{verdict="infected"} 0');
+  });
+});

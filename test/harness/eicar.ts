@@ -1,0 +1,1 @@
+export { eicar } from '../../sidecar/clamd/eicar.ts';
