@@ -1,7 +1,6 @@
 /** Checks as rows: reading the state that the rules need, writing a patch, finding the collections. */
 import { dateMs, dateText } from './dates.ts';
-import type { Patch, Status } from './rules.ts';
-import type { CheckState } from './rules.ts';
+import type { CheckState, Patch, Status } from './rules.ts';
 
 export const CHECKS = 'av_build_checks';
 export const HISTORY = 'av_scan_history';
@@ -28,8 +27,8 @@ const columns = {
   releasedAt: 'released_at',
   releaseReason: 'release_reason',
   scanTime: 'scan_time',
-} as const satisfies { [K in keyof CheckState]: string };
-const dates = new Set<keyof CheckState>(['notBefore', 'rescanAt', 'pendingSince', 'leaseUntil', 'releasedAt', 'scanTime']);
+} as const satisfies { [K in keyof Patch]-?: string };
+const dates = new Set<keyof Patch>(['notBefore', 'rescanAt', 'pendingSince', 'leaseUntil', 'releasedAt', 'scanTime']);
 
 /** Id of the collection whose records are builds: whatever the relation points to. Throws where there are no checks at all. */
 export function buildsCollectionId(app: CoreApp): string {
@@ -38,31 +37,26 @@ export function buildsCollectionId(app: CoreApp): string {
   return relation.collectionId;
 }
 
+/** A copy: what is applied to the row afterwards does not show in it. */
 export function stateOf(check: core.Record): CheckState {
   return {
     status: check.getString('status') as Status,
-    open: check.getBool('open'),
     reason: check.getString('reason') as CheckState['reason'],
     virusName: check.getString('virus_name'),
     revision: check.getInt('revision'),
     attempts: check.getInt('attempts'),
     lapses: check.getInt('lapses'),
     suspect: check.getBool('suspect'),
-    notBefore: dateMs(check.getString('not_before')),
     rescanAt: dateMs(check.getString('rescan_at')),
     pendingSince: dateMs(check.getString('pending_since')),
     leaseToken: check.getString('lease_token'),
-    leaseUntil: dateMs(check.getString('lease_until')),
     worker: check.getString('worker'),
     releasedBy: check.getString('released_by'),
-    releasedAt: dateMs(check.getString('released_at')),
-    releaseReason: check.getString('release_reason'),
-    scanTime: dateMs(check.getString('scan_time')),
   };
 }
 
 export function apply(check: core.Record, patch: Patch): void {
-  for (const key of Object.keys(patch) as (keyof CheckState)[]) {
+  for (const key of Object.keys(patch) as (keyof Patch)[]) {
     const value = patch[key];
     check.set(columns[key], dates.has(key) ? dateText(value as number) : value);
   }

@@ -3,14 +3,37 @@
  * so that a changed, missing or inserted row is found by whoever holds the key.
  */
 import { HISTORY } from './checks.ts';
+import { dateText } from './dates.ts';
 import { secret } from './settings.ts';
+import type { EngineInfo, WireFileVerdict } from './wire.ts';
 
 export interface HistoryEvent {
   event: 'settled' | 'imported' | 'would-refuse' | 'infected-build-deleted' | 'failed';
   check: string;
   build: string;
-  [detail: string]: unknown;
+  status?: string;
+  open?: boolean;
+  reason?: string | undefined;
+  virusName?: string | undefined;
+  rescan?: boolean;
+  revision?: number;
+  engine?: EngineInfo;
+  /** Their `ms` is left out. */
+  files?: WireFileVerdict[];
+  worker?: string;
+  code?: string;
+  scanTime?: string;
+  log?: string;
 }
+
+/** What PocketBase makes its own ids of. */
+const ID_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
+
+/** Every key an entry may hold, at any depth, in the order in which it is written: the same event is the same text everywhere. */
+const keys = [
+  'at', 'build', 'check', 'code', 'engine', 'event', 'files', 'log', 'name', 'open', 'reason', 'rescan', 'revision', 'scanTime', 'sha256', 'signature',
+  'signatures', 'signaturesAt', 'size', 'status', 'verdict', 'version', 'virusName', 'worker',
+] as const satisfies (keyof HistoryEvent | keyof EngineInfo | Exclude<keyof WireFileVerdict, 'ms'> | 'at')[];
 
 /** Why no entry can be written, or null. Without a key nothing is ever settled, so the gate stays shut. */
 export function historyProblem(): string | null {
@@ -24,18 +47,20 @@ export function appendHistory(tx: CoreApp, events: readonly HistoryEvent[]): voi
   if (problem) throw new Error(problem);
   const key = secret('AV_HISTORY_KEY');
   let { seq, hash } = lastRow(tx);
-  const collection = tx.findCollectionByNameOrId(HISTORY);
-  const at = new Date().toISOString();
+  const created = dateText(Date.now());
+  // Plain SQL, since nobody follows the history live: a fifth of the cost of a record, paid for every verdict.
+  const insert = tx.db().newQuery(`INSERT INTO ${HISTORY} (id, seq, entry, hash, created) VALUES ({:id}, {:seq}, {:entry}, {:hash}, {:created})`);
   for (const event of events) {
-    const entry = canonicalJson({ at, ...event });
+    const entry = entryText(event, created);
     seq += 1;
     hash = $security.hs256(hash + entry, key);
-    const row = new Record(collection);
-    row.set('seq', seq);
-    row.set('entry', entry);
-    row.set('hash', hash);
-    tx.saveNoValidate(row);
+    insert.bind({ id: $security.randomStringWithAlphabet(15, ID_ALPHABET), seq, entry, hash, created }).execute();
   }
+}
+
+/** Canonical JSON: keys in one fixed order, nothing undefined, no spaces. */
+export function entryText(event: HistoryEvent, at: string): string {
+  return JSON.stringify({ ...event, at }, keys as unknown as string[]);
 }
 
 function lastRow(tx: CoreApp): { seq: number; hash: string } {
@@ -43,17 +68,6 @@ function lastRow(tx: CoreApp): { seq: number; hash: string } {
   tx.db().newQuery(`SELECT seq, hash FROM ${HISTORY} ORDER BY seq DESC LIMIT 1`).all(rows);
   const last = rows[0];
   return last ? { seq: Number(last['seq']), hash: String(last['hash']) } : { seq: 0, hash: '' };
-}
-
-/** Keys sorted at every depth, nothing undefined, so that the same event is the same text everywhere. */
-export function canonicalJson(value: unknown): string {
-  if (Array.isArray(value)) return `[${value.map((item) => canonicalJson(item ?? null)).join(',')}]`;
-  if (typeof value !== 'object' || value === null) return JSON.stringify(value);
-  const members = Object.entries(value)
-    .filter(([, member]) => member !== undefined)
-    .sort(([a], [b]) => (a < b ? -1 : 1))
-    .map(([name, member]) => `${JSON.stringify(name)}:${canonicalJson(member)}`);
-  return `{${members.join(',')}}`;
 }
 
 /** Refuses every change and removal; bound at model level, where truncation passes too. */

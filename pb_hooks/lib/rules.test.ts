@@ -4,8 +4,9 @@ import { giveBackCodes } from './reasons.ts';
 import { begin, type CheckState, claimed, filesChanged, gaveBack, imported, isRescan, lapsed, type Patch, settled, statuses } from './rules.ts';
 
 const now = 1_800_000_000_000;
-const fresh = (patch: Patch = {}): CheckState => ({ ...(begin(true, 1, now) as CheckState), ...patch });
-const scanning = (patch: Patch = {}): CheckState => fresh({ status: 'scanning', leaseToken: 't', leaseUntil: now + 60_000, worker: 'w', ...patch });
+type Whole = CheckState & Required<Patch>;
+const fresh = (patch: Patch = {}): Whole => ({ ...(begin(true, 1, now) as Whole), ...patch });
+const scanning = (patch: Patch = {}): Whole => fresh({ status: 'scanning', leaseToken: 't', leaseUntil: now + 60_000, worker: 'w', ...patch });
 const released = { releasedBy: 'ana', releasedAt: now, releaseReason: 'known tool', open: true };
 
 const state = fc.record({
@@ -16,11 +17,11 @@ const state = fc.record({
   virusName: fc.constantFrom('', 'A', 'B'),
   releasedBy: fc.constantFrom('', 'ana'),
   revision: fc.nat(9),
-}).map((some): CheckState => {
+}).map((some): Whole => {
   const open = some.status === 'clean' || (some.releasedBy !== '' && (some.status === 'infected' || some.status === 'error'));
   return { ...fresh(), ...some, open, reason: some.status === 'error' ? 'unscannable:zstd' : '' };
 });
-type Step = (before: CheckState) => Patch | null;
+type Step = (before: Whole) => Patch | null;
 const maxRetries = 3;
 const step: fc.Arbitrary<Step> = fc.oneof(
   fc.constantFrom(...giveBackCodes).map((code): Step => (before) => gaveBack(before, code, maxRetries, now, 0)),

@@ -7,10 +7,9 @@ import type { GiveBackCode, Reason, UnscannableReason } from './reasons.ts';
 export type Status = 'pending' | 'scanning' | 'clean' | 'infected' | 'error';
 export const statuses: readonly Status[] = ['pending', 'scanning', 'clean', 'infected', 'error'];
 
-/** What the rules read and write of a check; dates are 0 where they are not set. */
+/** What the rules read of a check; dates are 0 where they are not set. */
 export interface CheckState {
   status: Status;
-  open: boolean;
   reason: Reason | '';
   virusName: string;
   revision: number;
@@ -20,21 +19,25 @@ export interface CheckState {
   lapses: number;
   /** Retried alone, because it may have been what stopped the engine. */
   suspect: boolean;
-  notBefore: number;
   rescanAt: number;
   /** Since when it waits for a verdict. */
   pendingSince: number;
   /** Kept after the lease has ended, so that a repeated settle is recognised. */
   leaseToken: string;
-  leaseUntil: number;
   worker: string;
   releasedBy: string;
-  releasedAt: number;
-  releaseReason: string;
-  /** When it was settled. */
-  scanTime: number;
 }
-export type Patch = Partial<CheckState>;
+
+/** What they write. */
+export interface Patch extends Partial<CheckState> {
+  open?: boolean;
+  notBefore?: number;
+  leaseUntil?: number;
+  releasedAt?: number;
+  releaseReason?: string;
+  /** When it was settled. */
+  scanTime?: number;
+}
 
 /** The third lease in a row that runs out unbegun is counted: the check may kill its worker before it opens a file. */
 const UNCOUNTED_LAPSES = 2;

@@ -9,7 +9,7 @@ import type { SettleItem, SettleResult } from './wire.ts';
 
 const MAX_ITEMS = 100;
 
-type Decision = Pick<HistoryEvent, 'event'> & { [detail: string]: unknown };
+type Decision = Omit<HistoryEvent, 'check' | 'build'>;
 
 export function settle(e: core.RequestEvent): void {
   const body = bodyOf(e);
@@ -116,7 +116,7 @@ function judge(check: core.Record, item: Extract<SettleItem, { verdict: string }
     rescan: isRescan(state),
     revision: state.revision,
     engine: item.engine,
-    files: item.files.map(({ name, sha256, size, verdict, signature, reason }) => ({ name, sha256, size, verdict, signature, reason })),
+    files: item.files,
     worker: state.worker,
   };
 }

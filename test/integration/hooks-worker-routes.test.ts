@@ -62,7 +62,7 @@ describe('the worker routes', () => {
     expect(await checkOf(pb, builds[2]!)).toMatchObject({ status: 'error', open: false, reason: 'unscannable:encrypted' });
     const rows = await pb.client.collection('av_scan_history').getFullList({ sort: 'seq' });
     expect(rows.slice(-3).map((row) => JSON.parse(row['entry']))).toMatchObject(
-      builds.map((build, i) => ({ event: 'settled', build: build.id, check: checks[i]!.id, status: ['clean', 'infected', 'error'][i] })),
+      builds.map((build, i) => ({ event: 'settled', build: build.id, check: checks[i]!.id, status: ['clean', 'infected', 'error'][i], worker: 'test', rescan: false, revision: 1, files: [{ sha256: 'a'.repeat(64), size: 1 }] })),
     );
   });
 
