@@ -8,7 +8,9 @@ migrate(
   (app) => {
     const existing = app.hasTable(CHECKS) ? app.findCollectionByNameOrId(CHECKS) : null;
     if (!existing && !app.hasTable('app_builds')) {
-      throw new Error('Pocketwarden: there is no collection app_builds. Create it with at least one file field, or set AV_CREATE_APP_BUILDS=true, and migrate again.');
+      throw new Error(
+        'Pocketwarden: there is no collection app_builds. Create it with at least one file field, or set AV_CREATE_APP_BUILDS=true, and migrate again.',
+      );
     }
     const problem = (existing ? incompatibility(existing) : null) ?? historyProblem();
     if (problem) throw new Error(`Pocketwarden: ${problem}`);

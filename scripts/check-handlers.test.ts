@@ -8,6 +8,7 @@ import { checkHandlers } from './check-handlers.ts';
 
 const library = 'module.exports = { gate() {}, sweep() {} }';
 const entry = (handler: string) => `const outside = 1; onFileDownloadRequest(${handler})`;
+// biome-ignore lint/suspicious/noTemplateCurlyInString: this is the text of a handler
 const call = 'require(`${__hooks}/av/lib.js`)';
 
 describe('the check of handlers', () => {

@@ -1,5 +1,5 @@
 /** A build and its check, in one transaction: both rows or none. */
-import { apply, appendLog, fileFields, fileNames, findCheck, forgetVerdict, newCheck, stateOf } from './checks.ts';
+import { appendLog, apply, fileFields, fileNames, findCheck, forgetVerdict, newCheck, stateOf } from './checks.ts';
 import { appendHistory } from './history.ts';
 import { begin, filesChanged } from './rules.ts';
 
@@ -87,7 +87,9 @@ function withinTransaction(e: core.ModelEvent, extra: (tx: CoreApp) => void): vo
     });
   } catch (error) {
     if (!finished || outer.isTransactional() || findCheck(outer, recordOf(e).id) === null) throw error;
-    outer.logger().error('av: an after-success hook failed; the build and its check are stored', 'build', recordOf(e).id, 'error', String(error));
+    outer
+      .logger()
+      .error('av: an after-success hook failed; the build and its check are stored', 'build', recordOf(e).id, 'error', String(error));
   } finally {
     e.app = outer;
   }

@@ -119,7 +119,12 @@ export function renew(e: core.RequestEvent): void {
   let results: RenewResult[] = [];
   e.app.runInTransaction((tx) => {
     const until = Date.now() + leaseMs;
-    const checks = new Map(recordsOf(tx, leases.map(({ id }) => id)).map((check) => [check.id, check]));
+    const checks = new Map(
+      recordsOf(
+        tx,
+        leases.map(({ id }) => id),
+      ).map((check) => [check.id, check]),
+    );
     results = leases.map(({ id, token }) => {
       const check = checks.get(id);
       if (!check || !holds(check, token)) return { id, ok: false, code: 'lease_lost' };

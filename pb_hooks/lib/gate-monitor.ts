@@ -24,7 +24,9 @@ export function recordWouldRefuse(app: CoreApp, build: string, code: string): vo
     });
     app.store().set(noted, '1');
   } catch (error) {
-    app.logger().error('av: a download that would have been refused could not be recorded', 'build', build, 'code', code, 'error', String(error));
+    app
+      .logger()
+      .error('av: a download that would have been refused could not be recorded', 'build', build, 'code', code, 'error', String(error));
   }
 }
 

@@ -29,7 +29,12 @@ function problems(app: CoreApp): string[] {
   if (gateMode() === 'monitor') found.push('AV_GATE=monitor: nothing is refused, only noted.');
   found.push(attempt(historyProblem));
   if (sidecarUrl() === '') found.push('AV_SIDECAR_URL is not set: uploads wait for the next poll of the sidecar.');
-  else found.push(attempt(() => (secret('AV_NOTIFY_SECRET') === '' ? 'AV_NOTIFY_SECRET is not set: uploads wait for the next poll of the sidecar.' : null)));
+  else
+    found.push(
+      attempt(() =>
+        secret('AV_NOTIFY_SECRET') === '' ? 'AV_NOTIFY_SECRET is not set: uploads wait for the next poll of the sidecar.' : null,
+      ),
+    );
   found.push(attempt(() => missingColumns(app)));
   return found.filter((problem) => problem !== null);
 }
@@ -45,7 +50,9 @@ function attempt(ask: () => string | null): string | null {
 function missingColumns(app: CoreApp): string | null {
   app.findCachedCollectionByNameOrId(HISTORY);
   const fields = app.findCachedCollectionByNameOrId(CHECKS).fields;
-  return fields.getByName('open') && fields.getByName('pending_since') ? null : `${CHECKS} lacks columns: apply the migrations of Pocketwarden.`;
+  return fields.getByName('open') && fields.getByName('pending_since')
+    ? null
+    : `${CHECKS} lacks columns: apply the migrations of Pocketwarden.`;
 }
 
 function countByStatus(app: CoreApp): HealthAnswer['counts'] {

@@ -31,13 +31,37 @@ const ID_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
 
 /** Every key an entry may hold, at any depth, in the order in which it is written: the same event is the same text everywhere. */
 const keys = [
-  'at', 'build', 'check', 'code', 'engine', 'event', 'files', 'log', 'name', 'open', 'reason', 'rescan', 'revision', 'scanTime', 'sha256', 'signature',
-  'signatures', 'signaturesAt', 'size', 'status', 'verdict', 'version', 'virusName', 'worker',
+  'at',
+  'build',
+  'check',
+  'code',
+  'engine',
+  'event',
+  'files',
+  'log',
+  'name',
+  'open',
+  'reason',
+  'rescan',
+  'revision',
+  'scanTime',
+  'sha256',
+  'signature',
+  'signatures',
+  'signaturesAt',
+  'size',
+  'status',
+  'verdict',
+  'version',
+  'virusName',
+  'worker',
 ] as const satisfies (keyof HistoryEvent | keyof EngineInfo | Exclude<keyof WireFileVerdict, 'ms'> | 'at')[];
 
 /** Why no entry can be written, or null. Without a key nothing is ever settled, so the gate stays shut. */
 export function historyProblem(): string | null {
-  return secret('AV_HISTORY_KEY') === '' ? 'AV_HISTORY_KEY is not set: no verdict can be recorded, so nothing is let through. Set it to a long random text.' : null;
+  return secret('AV_HISTORY_KEY') === ''
+    ? 'AV_HISTORY_KEY is not set: no verdict can be recorded, so nothing is let through. Set it to a long random text.'
+    : null;
 }
 
 /** Appends the events in their order, within the caller's transaction. Throws without a key. */
@@ -49,7 +73,9 @@ export function appendHistory(tx: CoreApp, events: readonly HistoryEvent[]): voi
   let { seq, hash } = lastRow(tx);
   const created = dateText(Date.now());
   // Plain SQL, since nobody follows the history live: a fifth of the cost of a record, paid for every verdict.
-  const insert = tx.db().newQuery(`INSERT INTO ${HISTORY} (id, seq, entry, hash, created) VALUES ({:id}, {:seq}, {:entry}, {:hash}, {:created})`);
+  const insert = tx
+    .db()
+    .newQuery(`INSERT INTO ${HISTORY} (id, seq, entry, hash, created) VALUES ({:id}, {:seq}, {:entry}, {:hash}, {:created})`);
   for (const event of events) {
     const entry = entryText(event, created);
     seq += 1;

@@ -44,9 +44,13 @@ export function endLapsedLeases(tx: CoreApp, maxRetries: number, now: number): v
     const patch = lapsed(state, begun, maxRetries, now, Math.random());
     forgetBegun(tx, state.leaseToken);
     apply(check, patch);
-    appendLog(check, `${new Date(now).toISOString()} The lease of ${state.worker} ran out${begun ? ' after it had asked for the files' : ' before it had begun'}.`);
+    appendLog(
+      check,
+      `${new Date(now).toISOString()} The lease of ${state.worker} ran out${begun ? ' after it had asked for the files' : ' before it had begun'}.`,
+    );
     tx.saveNoValidate(check);
-    if (patch.status === 'error') appendHistory(tx, [{ event: 'failed', check: check.id, build: check.getString('build'), reason: patch.reason }]);
+    if (patch.status === 'error')
+      appendHistory(tx, [{ event: 'failed', check: check.id, build: check.getString('build'), reason: patch.reason }]);
   }
 }
 

@@ -1,8 +1,8 @@
 /** Taking over the verdicts of an older `av_build_checks`: all go on record, none opens the gate unless it is trusted. */
 import { apply, buildsCollectionId, CHECKS, fileNames, newCheck } from './checks.ts';
 import { appendHistory } from './history.ts';
-import { begin, imported, type Status } from './rules.ts';
 import { idsOf } from './leases.ts';
+import { begin, imported, type Status } from './rules.ts';
 import { flag } from './settings.ts';
 
 /** Reads the old rows, records each, keeps one for each build and deletes the rest. Throws where the history cannot be written. */
@@ -19,7 +19,10 @@ export function takeOverLegacyChecks(app: CoreApp): void {
       continue;
     }
     kept.add(build);
-    apply(check, imported(check.getString('status') as Status, check.getString('virus_name'), trustClean, fileNames(record).length > 0, Date.now()));
+    apply(
+      check,
+      imported(check.getString('status') as Status, check.getString('virus_name'), trustClean, fileNames(record).length > 0, Date.now()),
+    );
     check.set('revision', 1);
     app.saveNoValidate(check);
   }

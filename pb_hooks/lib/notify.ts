@@ -80,7 +80,11 @@ function call(app: CoreApp, url: string, key: string, check: string): boolean {
       method: 'POST',
       body,
       timeout: TIMEOUT_SECONDS,
-      headers: { 'Content-Type': 'application/json', 'X-AV-Timestamp': timestamp, 'X-AV-Signature': $security.hs256(`${timestamp}.${body}`, key) },
+      headers: {
+        'Content-Type': 'application/json',
+        'X-AV-Timestamp': timestamp,
+        'X-AV-Signature': $security.hs256(`${timestamp}.${body}`, key),
+      },
     });
     if (answer.statusCode !== 202) failure = `it answered ${answer.statusCode}`;
   } catch (error) {

@@ -4,10 +4,19 @@
  */
 export const reasons = {
   'no-files': ['The build has no files.', 'Upload files to it, or delete it.'],
-  'engine-reply': ['The engine stopped, or answered nonsense, while it looked at this build.', 'Look at the log of clamd, then scan it again.'],
+  'engine-reply': [
+    'The engine stopped, or answered nonsense, while it looked at this build.',
+    'Look at the log of clamd, then scan it again.',
+  ],
   download: ['PocketBase did not deliver the files whole.', 'Look at the log of PocketBase and at its storage, then scan it again.'],
-  'download:missing': ['A file that the build lists is not in the storage.', 'Restore the storage from a backup, or upload the file again.'],
-  'lease-expired': ['The scan of this build ended several times without a word: the sidecar died or hung on it.', 'Look at the log of the sidecar, then scan it again.'],
+  'download:missing': [
+    'A file that the build lists is not in the storage.',
+    'Restore the storage from a backup, or upload the file again.',
+  ],
+  'lease-expired': [
+    'The scan of this build ended several times without a word: the sidecar died or hung on it.',
+    'Look at the log of the sidecar, then scan it again.',
+  ],
   unexpected: ['The scan failed for a reason nobody foresaw.', 'Look at the log of the sidecar; its stack trace belongs in a bug report.'],
   'unscannable:too-large': ['A file, or what it unpacks to, is larger than the engine can judge.', 'Split it into smaller files.'],
   'unscannable:too-deep': ['Archives are nested deeper than the engine follows.', 'Upload the inner archive itself.'],
@@ -15,7 +24,10 @@ export const reasons = {
   'unscannable:too-slow': ['The engine ran out of the time it may spend on one file.', 'Split the file, or raise MaxScanTime.'],
   'unscannable:limits': ['A limit of the engine was reached before it had seen everything.', 'Split the file.'],
   'unscannable:encrypted': ['The engine cannot look inside encrypted content.', 'Upload it without a password.'],
-  'unscannable:damaged': ['The archive is cut short or damaged, so the engine saw only a part of it.', 'Upload it again from the original.'],
+  'unscannable:damaged': [
+    'The archive is cut short or damaged, so the engine saw only a part of it.',
+    'Upload it again from the original.',
+  ],
   'unscannable:zip-method': ['A zip member is compressed by a method that the engine does not unpack.', 'Pack it again with deflate.'],
   'unscannable:7z-method': ['The 7z archive is compressed by a method that the engine does not unpack.', 'Pack it again with LZMA2.'],
   'unscannable:rar': ['This engine was built without support for RAR.', 'Pack it as zip, or install the unrar module of ClamAV.'],
@@ -32,7 +44,14 @@ export type UnscannableReason = Extract<Reason, `unscannable:${string}`>;
 
 /** Ends of a lease without a verdict; design: "give back". */
 export type GiveBackCode = 'engine-unavailable' | 'engine-reply' | 'download' | 'download:missing' | 'interrupted' | 'unexpected';
-export const giveBackCodes: readonly GiveBackCode[] = ['engine-unavailable', 'engine-reply', 'download', 'download:missing', 'interrupted', 'unexpected'];
+export const giveBackCodes: readonly GiveBackCode[] = [
+  'engine-unavailable',
+  'engine-reply',
+  'download',
+  'download:missing',
+  'interrupted',
+  'unexpected',
+];
 
 export function isReason(code: string): code is Reason {
   return Object.hasOwn(reasons, code);

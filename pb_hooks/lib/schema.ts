@@ -50,7 +50,8 @@ export function incompatibility(existing: core.Collection): string | null {
   if (existing.type !== 'base') return `${CHECKS} is a ${existing.type} collection, expected base. Rename it and migrate again.`;
   for (const { name, type } of shape('')) {
     const field = existing.fields.getByName(name);
-    if (field && field.type() !== type) return `${CHECKS}.${name} is ${field.type()}, expected ${type}. Rename the field and migrate again.`;
+    if (field && field.type() !== type)
+      return `${CHECKS}.${name} is ${field.type()}, expected ${type}. Rename the field and migrate again.`;
   }
   return null;
 }

@@ -11,7 +11,8 @@ export function readSettleItem(raw: Raw): SettleItem | SettleResult {
   const lease = text(raw['lease'], 100);
   const log = text(raw['log'], 20_000);
   try {
-    if (raw['giveBack'] !== undefined) return { id, lease, log, giveBack: oneOf(giveBackCodes, raw['giveBack'], 'giveBack') as GiveBackCode };
+    if (raw['giveBack'] !== undefined)
+      return { id, lease, log, giveBack: oneOf(giveBackCodes, raw['giveBack'], 'giveBack') as GiveBackCode };
     const verdict = oneOf(['clean', 'infected', 'unscannable'] as const, raw['verdict'], 'verdict');
     const files = list(raw['files']).map(readFile);
     const item = { id, lease, log, verdict, files, engine: readEngine(raw['engine']) };

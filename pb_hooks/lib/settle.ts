@@ -40,7 +40,12 @@ function inTransaction(app: CoreApp, items: readonly (SettleItem | SettleResult)
   let results: SettleResult[] = [];
   const tokens: string[] = [];
   app.runInTransaction((tx) => {
-    const checks = new Map(recordsOf(tx, items.map(({ id }) => id)).map((check) => [check.id, check]));
+    const checks = new Map(
+      recordsOf(
+        tx,
+        items.map(({ id }) => id),
+      ).map((check) => [check.id, check]),
+    );
     const builds = buildsOf(tx, items, checks);
     const events: HistoryEvent[] = [];
     results = items.map((item) => {
@@ -56,7 +61,11 @@ function inTransaction(app: CoreApp, items: readonly (SettleItem | SettleResult)
 }
 
 /** Builds are needed only where something is to be opened. */
-function buildsOf(tx: CoreApp, items: readonly (SettleItem | SettleResult)[], checks: ReadonlyMap<string, core.Record>): Map<string, core.Record> {
+function buildsOf(
+  tx: CoreApp,
+  items: readonly (SettleItem | SettleResult)[],
+  checks: ReadonlyMap<string, core.Record>,
+): Map<string, core.Record> {
   const ids = items.flatMap((item) => {
     const check = checks.get(item.id);
     return 'verdict' in item && item.verdict === 'clean' && check ? [check.getString('build')] : [];

@@ -41,7 +41,10 @@ export function createMissingChecks(app: CoreApp): number {
 
 /** A check that says it is being scanned while nobody holds a lease on it was changed by hand. */
 function requeueUnleased(tx: CoreApp): void {
-  for (const check of recordsOf(tx, idsOf(tx, `SELECT id FROM ${CHECKS} WHERE status = 'scanning' AND lease_until = '' LIMIT ${BATCH}`, {}))) {
+  for (const check of recordsOf(
+    tx,
+    idsOf(tx, `SELECT id FROM ${CHECKS} WHERE status = 'scanning' AND lease_until = '' LIMIT ${BATCH}`, {}),
+  )) {
     const state = stateOf(check);
     apply(check, { status: 'pending', leaseToken: '', worker: '', pendingSince: state.pendingSince || Date.now() });
     tx.saveNoValidate(check);

@@ -9,7 +9,12 @@ export interface Build {
   files: string[];
 }
 
-export async function upload(pb: { client: Client }, files: Record<string, string | Uint8Array<ArrayBuffer>>, collection = 'app_builds', field = 'files'): Promise<Build> {
+export async function upload(
+  pb: { client: Client },
+  files: Record<string, string | Uint8Array<ArrayBuffer>>,
+  collection = 'app_builds',
+  field = 'files',
+): Promise<Build> {
   return (await pb.client.collection(collection).create(form(files, field))) as unknown as Build;
 }
 
@@ -20,7 +25,10 @@ export function form(files: Record<string, string | Uint8Array<ArrayBuffer>>, fi
 }
 
 /** The row of a build's check, as a superuser sees it; rejects with 404 where there is none. */
-export async function checkOf(pb: { client: Client }, build: { id: string }): Promise<Record<string, unknown> & { id: string; status: string; open: boolean; reason: string; log: string }> {
+export async function checkOf(
+  pb: { client: Client },
+  build: { id: string },
+): Promise<Record<string, unknown> & { id: string; status: string; open: boolean; reason: string; log: string }> {
   return pb.client.collection('av_build_checks').getFirstListItem(`build = "${build.id}"`);
 }
 
@@ -32,9 +40,16 @@ export interface GateAnswer {
 }
 
 /** One anonymous download (unless headers say otherwise): the status, the gate's code and what came. */
-export async function download(pb: { url: string }, build: Build, options: { name?: string; collection?: string; query?: string; method?: string; headers?: Record<string, string> } = {}): Promise<GateAnswer> {
+export async function download(
+  pb: { url: string },
+  build: Build,
+  options: { name?: string; collection?: string; query?: string; method?: string; headers?: Record<string, string> } = {},
+): Promise<GateAnswer> {
   const path = `${options.collection ?? build.collectionId}/${build.id}/${encodeURIComponent(options.name ?? build.files[0]!)}`;
-  const answer = await fetch(`${pb.url}/api/files/${path}${options.query ?? ''}`, { method: options.method ?? 'GET', headers: options.headers ?? {} });
+  const answer = await fetch(`${pb.url}/api/files/${path}${options.query ?? ''}`, {
+    method: options.method ?? 'GET',
+    headers: options.headers ?? {},
+  });
   const body = await answer.text();
   let code: string | undefined;
   try {

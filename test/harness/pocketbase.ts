@@ -126,7 +126,11 @@ export async function servePocketBase(folder: PocketBaseFolder, options: PocketB
     child.kill(signal);
     await closed;
   };
-  const created = await folder.run(options.withoutOurHooks ? ['superuser', 'create', superuser.email, superuser.password] : ['av-superuser', '--email', superuser.email, '--password-file', join(folder.dir, 'password')]);
+  const created = await folder.run(
+    options.withoutOurHooks
+      ? ['superuser', 'create', superuser.email, superuser.password]
+      : ['av-superuser', '--email', superuser.email, '--password-file', join(folder.dir, 'password')],
+  );
   if (created.code !== 0) throw new Error(`no superuser: ${created.output}`);
   await up();
   const client = new Client(url).autoCancellation(false);

@@ -92,20 +92,25 @@ describe('builds and their checks', () => {
 
   it('leaves neither row nor file when the build is refused', async () => {
     const before = await counts();
-    await expect(pb.client.collection('app_builds').create(form({ 'big.bin': new Uint8Array(1_000_001) }, 'cover'))).rejects.toMatchObject({ status: 400 });
+    await expect(pb.client.collection('app_builds').create(form({ 'big.bin': new Uint8Array(1_000_001) }, 'cover'))).rejects.toMatchObject({
+      status: 400,
+    });
     expect(await counts()).toEqual(before);
   });
 
-  it.each(['throwAfterCheck', 'throwAfterBuild'])('keeps the stored files when a hook of the host throws after success (%s)', async (key) => {
-    const before = await counts();
-    await set(key, true);
-    await upload(pb, { 'kept.txt': 'kept' }).catch(() => undefined);
-    await set(key, false);
-    const after = await counts();
-    expect(after).toMatchObject({ builds: before.builds + 1, checks: before.checks + 1 });
-    expect(after.files).toBe(before.files + 1);
-    await clearAll(pb);
-  });
+  it.each(['throwAfterCheck', 'throwAfterBuild'])(
+    'keeps the stored files when a hook of the host throws after success (%s)',
+    async (key) => {
+      const before = await counts();
+      await set(key, true);
+      await upload(pb, { 'kept.txt': 'kept' }).catch(() => undefined);
+      await set(key, false);
+      const after = await counts();
+      expect(after).toMatchObject({ builds: before.builds + 1, checks: before.checks + 1 });
+      expect(after.files).toBe(before.files + 1);
+      await clearAll(pb);
+    },
+  );
 
   it.each([
     ['files added', form({ 'new.txt': 'new' }, 'files+')],
@@ -124,7 +129,9 @@ describe('builds and their checks', () => {
   it('undoes a change of files when the check cannot follow', async () => {
     const build = await cleared({ 'a.txt': 'a' });
     await set('failCheckUpdate', true);
-    await expect(pb.client.collection('app_builds').update(build.id, form({ 'new.txt': 'new' }, 'files+'))).rejects.toMatchObject({ status: 400 });
+    await expect(pb.client.collection('app_builds').update(build.id, form({ 'new.txt': 'new' }, 'files+'))).rejects.toMatchObject({
+      status: 400,
+    });
     await set('failCheckUpdate', false);
     expect((await pb.client.collection('app_builds').getOne(build.id))['files']).toEqual(build.files);
     expect((await checkOf(pb, build)).status).toBe('clean');
@@ -142,7 +149,10 @@ describe('builds and their checks', () => {
   it('judges anew when a file goes from a build that is not clean', async () => {
     const build = await upload(pb, { 'a.txt': 'a', 'b.txt': 'b' });
     const { checks } = await claim(pb);
-    await settle(pb, checks.map((check) => infected(check)));
+    await settle(
+      pb,
+      checks.map((check) => infected(check)),
+    );
     await pb.client.collection('app_builds').update(build.id, { 'files-': build.files[0] });
     expect(await checkOf(pb, build)).toMatchObject({ status: 'pending', virus_name: '', open: false });
     await clearAll(pb);
@@ -179,7 +189,10 @@ describe('builds and their checks', () => {
   it('removes the check with its build and records the deletion of an infected one', async () => {
     const build = await upload(pb, { 'a.txt': 'a' });
     const { checks } = await claim(pb);
-    await settle(pb, checks.map((check) => infected(check, 'Win.Test-7')));
+    await settle(
+      pb,
+      checks.map((check) => infected(check, 'Win.Test-7')),
+    );
     await pb.client.collection('app_builds').delete(build.id);
     await expect(checkOf(pb, build)).rejects.toMatchObject({ status: 404 });
     const last = await pb.client.collection('av_scan_history').getFirstListItem('', { sort: '-seq' });
@@ -193,7 +206,10 @@ describe('builds and their checks', () => {
     await pb.sql(`INSERT INTO app_builds (id, files) VALUES ('rawsqlbuild0001', '["x.txt"]')`);
     await expect(checkOf(pb, { id: 'rawsqlbuild0001' })).rejects.toMatchObject({ status: 404 });
     await pb.client.crons.run('av-sweep');
-    await eventually('the sweep made both checks', async () => (await checkOf(pb, { id: 'rawsqlbuild0001' })) && (await checkOf(pb, deleted)));
+    await eventually(
+      'the sweep made both checks',
+      async () => (await checkOf(pb, { id: 'rawsqlbuild0001' })) && (await checkOf(pb, deleted)),
+    );
     expect(await checkOf(pb, deleted)).toMatchObject({ status: 'pending' });
     await clearAll(pb);
   });
@@ -216,8 +232,12 @@ describe('builds and their checks', () => {
   it('lets nobody edit a check past the worker routes', async () => {
     const build = await upload(pb, { 'a.txt': 'a' });
     const check = await checkOf(pb, build);
-    await expect(pb.client.collection('av_build_checks').update(check.id, { status: 'clean', open: true })).rejects.toMatchObject({ status: 403 });
-    await expect(pb.client.collection('av_build_checks').create({ build: build.id, status: 'clean', open: true })).rejects.toMatchObject({ status: 403 });
+    await expect(pb.client.collection('av_build_checks').update(check.id, { status: 'clean', open: true })).rejects.toMatchObject({
+      status: 403,
+    });
+    await expect(pb.client.collection('av_build_checks').create({ build: build.id, status: 'clean', open: true })).rejects.toMatchObject({
+      status: 403,
+    });
     expect(await checkOf(pb, build)).toMatchObject({ status: 'pending', open: false });
     await clearAll(pb);
   });

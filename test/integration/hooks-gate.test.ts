@@ -49,7 +49,15 @@ describe('the gate', () => {
   const states: [string, (build: Build) => Promise<unknown>, string][] = [
     ['pending', async () => {}, 'scan_pending'],
     ['scanning', async () => claim(pb), 'scan_pending'],
-    ['infected', async () => settle(pb, (await claim(pb)).checks.map((check) => infected(check))), 'scan_infected'],
+    [
+      'infected',
+      async () =>
+        settle(
+          pb,
+          (await claim(pb)).checks.map((check) => infected(check)),
+        ),
+      'scan_infected',
+    ],
     ['cannot judge', async () => settle(pb, (await claim(pb)).checks.map(unscannable)), 'scan_error'],
     ['without a check', async (build) => pb.client.collection('av_build_checks').delete((await checkOf(pb, build)).id), 'scan_missing'],
   ];
@@ -83,7 +91,10 @@ describe('the gate', () => {
     const sealed = { ...build, files: (build as unknown as { sealed: string[] }).sealed };
     const token = async () => ({ query: `?token=${await pb.client.files.getToken()}`, headers: superuser });
     expect(await download(pb, sealed, await token())).toMatchObject({ status: 403, code: 'scan_pending' });
-    expect(await download(pb, sealed, { ...(await token()), collection: 'public_builds' })).toMatchObject({ status: 403, code: 'scan_pending' });
+    expect(await download(pb, sealed, { ...(await token()), collection: 'public_builds' })).toMatchObject({
+      status: 403,
+      code: 'scan_pending',
+    });
     await clearAll(pb);
     expect(await download(pb, sealed, await token())).toMatchObject({ status: 200, body: 'sealed' });
   });
@@ -95,7 +106,10 @@ describe('the gate', () => {
     const { checks } = await claim(pb);
     expect(checks).toMatchObject([{ build: build.id, rescan: true }]);
     expect((await download(pb, build)).status).toBe(200);
-    await settle(pb, checks.map((check) => infected(check)));
+    await settle(
+      pb,
+      checks.map((check) => infected(check)),
+    );
     expect(await download(pb, build)).toMatchObject({ status: 403, code: 'scan_infected' });
   });
 
@@ -122,7 +136,8 @@ describe('the gate', () => {
     const build = await upload(pb, { 'a.txt': 'content' });
     const { checks } = await claim(pb);
     const [check] = checks;
-    const ask = (headers: Record<string, string>, name = build.files[0]!) => fetch(`${pb.url}/api/av/checks/${check!.id}/files/${name}`, { headers });
+    const ask = (headers: Record<string, string>, name = build.files[0]!) =>
+      fetch(`${pb.url}/api/av/checks/${check!.id}/files/${name}`, { headers });
     const lease = { 'X-AV-Lease': check!.lease };
     expect((await ask(lease)).status).toBe(401);
     expect((await ask(superuser)).status).toBe(409);

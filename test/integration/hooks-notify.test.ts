@@ -1,7 +1,7 @@
 /** The notification is a signed hint; a sidecar that is away, slow or silent costs uploaders next to nothing. */
 import { createHmac } from 'node:crypto';
 import { createServer, type IncomingHttpHeaders, type Server } from 'node:http';
-import { createServer as createTcpServer, type Server as TcpServer, type Socket } from 'node:net';
+import { createServer as createTcpServer, type Socket, type Server as TcpServer } from 'node:net';
 import { afterEach, describe, expect, it } from 'vitest';
 import { checkOf, upload } from '../harness/builds.ts';
 import { eventually } from '../harness/eventually.ts';

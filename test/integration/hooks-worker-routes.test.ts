@@ -14,7 +14,9 @@ describe('the worker routes', () => {
   });
   afterAll(() => pb?.stop());
   beforeEach(async () => {
-    await pb.sql("UPDATE av_build_checks SET suspect = FALSE, not_before = '', lease_until = '', status = CASE WHEN status = 'scanning' THEN 'pending' ELSE status END");
+    await pb.sql(
+      "UPDATE av_build_checks SET suspect = FALSE, not_before = '', lease_until = '', status = CASE WHEN status = 'scanning' THEN 'pending' ELSE status END",
+    );
     await clearAll(pb);
   });
 
@@ -29,7 +31,9 @@ describe('the worker routes', () => {
   const expire = (id: string) => pb.sql(`UPDATE av_build_checks SET lease_until = '2020-01-01 00:00:00.000Z' WHERE id = '${id}'`);
   const due = (id: string) => pb.sql(`UPDATE av_build_checks SET not_before = '' WHERE id = '${id}'`);
   const askForFile = (check: ClaimedCheck) =>
-    fetch(`${pb.url}/api/av/checks/${check.id}/files/${check.files[0]!.name}`, { headers: { Authorization: pb.client.authStore.token, 'X-AV-Lease': check.lease } }).then((answer) => answer.text());
+    fetch(`${pb.url}/api/av/checks/${check.id}/files/${check.files[0]!.name}`, {
+      headers: { Authorization: pb.client.authStore.token, 'X-AV-Lease': check.lease },
+    }).then((answer) => answer.text());
 
   it('gives a check to one of many claimers', async () => {
     const builds = await Promise.all(Array.from({ length: 40 }, (_, i) => upload(pb, { 'a.txt': String(i) })));
@@ -57,12 +61,32 @@ describe('the worker routes', () => {
     const { checks } = await claim(pb);
     const results = await settle(pb, [clean(checks[0]!), infected(checks[1]!, 'Win.Test-1'), unscannable(checks[2]!)]);
     expect(results.map(({ status }) => status)).toEqual(['clean', 'infected', 'error']);
-    expect(await checkOf(pb, builds[0]!)).toMatchObject({ status: 'clean', open: true, reason: '', engine: { signatures: 'test' }, pending_since: '' });
-    expect(await checkOf(pb, builds[1]!)).toMatchObject({ status: 'infected', open: false, virus_name: 'Win.Test-1', log: 'found by the test' });
+    expect(await checkOf(pb, builds[0]!)).toMatchObject({
+      status: 'clean',
+      open: true,
+      reason: '',
+      engine: { signatures: 'test' },
+      pending_since: '',
+    });
+    expect(await checkOf(pb, builds[1]!)).toMatchObject({
+      status: 'infected',
+      open: false,
+      virus_name: 'Win.Test-1',
+      log: 'found by the test',
+    });
     expect(await checkOf(pb, builds[2]!)).toMatchObject({ status: 'error', open: false, reason: 'unscannable:encrypted' });
     const rows = await pb.client.collection('av_scan_history').getFullList({ sort: 'seq' });
     expect(rows.slice(-3).map((row) => JSON.parse(row['entry']))).toMatchObject(
-      builds.map((build, i) => ({ event: 'settled', build: build.id, check: checks[i]!.id, status: ['clean', 'infected', 'error'][i], worker: 'test', rescan: false, revision: 1, files: [{ sha256: 'a'.repeat(64), size: 1 }] })),
+      builds.map((build, i) => ({
+        event: 'settled',
+        build: build.id,
+        check: checks[i]!.id,
+        status: ['clean', 'infected', 'error'][i],
+        worker: 'test',
+        rescan: false,
+        revision: 1,
+        files: [{ sha256: 'a'.repeat(64), size: 1 }],
+      })),
     );
   });
 
@@ -72,7 +96,9 @@ describe('the worker routes', () => {
     const rows = await pb.client.collection('av_scan_history').getFullList({ sort: 'seq' });
     let hash = '';
     for (const [i, row] of rows.entries()) {
-      hash = createHmac('sha256', key).update(hash + row['entry']).digest('hex');
+      hash = createHmac('sha256', key)
+        .update(hash + row['entry'])
+        .digest('hex');
       expect(row['seq']).toBe(i + 1);
       expect(row['hash']).toBe(hash);
     }
@@ -95,9 +121,13 @@ describe('the worker routes', () => {
   it('accepts a settle once, a repeated one harmlessly, a foreign one never', async () => {
     const build = await upload(pb, { 'a.txt': 'a' });
     const check = await one();
-    expect(await settle(pb, [{ ...clean(check), lease: 'guess' }, { ...clean(check), lease: '' }, { ...clean(check), id: 'nosuchcheck0001' }])).toMatchObject(
-      Array.from({ length: 3 }, () => ({ ok: false, code: 'lease_lost' })),
-    );
+    expect(
+      await settle(pb, [
+        { ...clean(check), lease: 'guess' },
+        { ...clean(check), lease: '' },
+        { ...clean(check), id: 'nosuchcheck0001' },
+      ]),
+    ).toMatchObject(Array.from({ length: 3 }, () => ({ ok: false, code: 'lease_lost' })));
     expect(await settle(pb, [infected(check)])).toMatchObject([{ ok: true, status: 'infected' }]);
     expect(await settle(pb, [clean(check)])).toMatchObject([{ ok: true, status: 'infected' }]);
     expect(await checkOf(pb, build)).toMatchObject({ status: 'infected', open: false });
@@ -119,13 +149,21 @@ describe('the worker routes', () => {
     await upload(pb, { 'a.txt': 'a' });
     const check = await one();
     const results = await settle(pb, [{ id: check.id, lease: check.lease, verdict: 'perhaps' } as never, clean(check)]);
-    expect(results).toMatchObject([{ ok: false, code: 'invalid' }, { ok: true, status: 'clean' }]);
+    expect(results).toMatchObject([
+      { ok: false, code: 'invalid' },
+      { ok: true, status: 'clean' },
+    ]);
   });
 
   it('renews a lease for its holder alone', async () => {
     const build = await upload(pb, { 'a.txt': 'a' });
     const check = await one({ leaseSeconds: 5 });
-    expect(await renew([{ id: check.id, lease: check.lease }, { id: check.id, lease: 'guess' }])).toMatchObject([{ ok: true }, { ok: false, code: 'lease_lost' }]);
+    expect(
+      await renew([
+        { id: check.id, lease: check.lease },
+        { id: check.id, lease: 'guess' },
+      ]),
+    ).toMatchObject([{ ok: true }, { ok: false, code: 'lease_lost' }]);
     const until = Date.parse(String((await checkOf(pb, build))['lease_until']).replace(' ', 'T'));
     expect(until - Date.now()).toBeGreaterThan(50_000);
   });
@@ -241,10 +279,21 @@ describe('the worker routes', () => {
 
   it('refuses whoever is no worker, and what is no request', async () => {
     const ask = (body: string, headers: Record<string, string> = { Authorization: pb.client.authStore.token }) =>
-      fetch(`${pb.url}/api/av/claim`, { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body }).then(({ status }) => status);
+      fetch(`${pb.url}/api/av/claim`, { method: 'POST', headers: { 'Content-Type': 'application/json', ...headers }, body }).then(
+        ({ status }) => status,
+      );
     const good = JSON.stringify({ worker: 'w', max: 1, leaseSeconds: 60, maxRetries: 3 });
     expect(await ask(good, {})).toBe(401);
-    for (const bad of ['', '[]', 'null', '{', '{"max":0}', good.replace('"max":1', '"max":1.5'), good.replace('60', '"60"'), good.replace('"max":1', '"max":101')]) {
+    for (const bad of [
+      '',
+      '[]',
+      'null',
+      '{',
+      '{"max":0}',
+      good.replace('"max":1', '"max":1.5'),
+      good.replace('60', '"60"'),
+      good.replace('"max":1', '"max":101'),
+    ]) {
       expect(await ask(bad), bad).toBe(400);
     }
     expect(await ask(`{"worker":"${'x'.repeat(2_100_000)}"}`)).toBe(413);

@@ -71,7 +71,10 @@ describe('migrations', () => {
       'an older field has another type',
       {
         env: notOurs,
-        migrations: { ...host, '1800000001_odd.js': `migrate((app) => app.save(new Collection({ type: 'base', name: 'av_build_checks', fields: [{ name: 'status', type: 'number' }] })))` },
+        migrations: {
+          ...host,
+          '1800000001_odd.js': `migrate((app) => app.save(new Collection({ type: 'base', name: 'av_build_checks', fields: [{ name: 'status', type: 'number' }] })))`,
+        },
       },
       'av_build_checks.status is number, expected select',
     ],
@@ -83,7 +86,8 @@ describe('migrations', () => {
       const served = folder.spawn(['serve', '--http=127.0.0.1:0']);
       const [code] = await new Promise<[number | null]>((resolve) => served.once('close', (...args) => resolve([args[0]])));
       expect(code).toBe(1);
-    }));
+    }),
+  );
 
   it('take a host as it is and put its builds behind the gate', () =>
     inFolder({ env: notOurs, migrations: host }, async (folder) => {
@@ -94,7 +98,8 @@ describe('migrations', () => {
       for (const build of builds) {
         const filled = build['archive'] !== '';
         expect(await checkOf(pb, build)).toMatchObject(filled ? { status: 'pending' } : { status: 'error', reason: 'no-files' });
-        if (filled) expect(await download(pb, { ...build, files: [build['archive']] })).toMatchObject({ status: 403, code: 'scan_pending' });
+        if (filled)
+          expect(await download(pb, { ...build, files: [build['archive']] })).toMatchObject({ status: 403, code: 'scan_pending' });
       }
       const { checks } = await claim(pb);
       expect(checks).toHaveLength(3);
@@ -107,25 +112,38 @@ describe('migrations', () => {
       await using pb = await servePocketBase(folder);
       const entries = (await pb.client.collection('av_scan_history').getFullList({ sort: 'seq' })).map((row) => JSON.parse(row['entry']));
       expect(entries).toHaveLength(4);
-      expect(entries.map(({ event, status }) => `${event} ${status}`).sort()).toEqual(['imported clean', 'imported clean', 'imported error', 'imported infected']);
+      expect(entries.map(({ event, status }) => `${event} ${status}`).sort()).toEqual([
+        'imported clean',
+        'imported clean',
+        'imported error',
+        'imported infected',
+      ]);
       const byTitle = async (title: string) => checkOf(pb, await pb.client.collection('app_builds').getFirstListItem(`title = "${title}"`));
       expect(await byTitle('one')).toMatchObject({ status: 'pending', open: false });
       expect(await byTitle('two')).toMatchObject({ status: 'infected', virus_name: 'Old.Virus-1', open: false, log: 'infected then' });
       expect(await byTitle('three')).toMatchObject({ status: 'pending' });
       expect((await pb.client.collection('av_build_checks').getList(1, 1)).totalItems).toBe(4);
-      await expect(pb.sql(`INSERT INTO av_build_checks (id, build, status) SELECT 'twice0000000001', build, status FROM av_build_checks LIMIT 1`)).rejects.toThrow();
+      await expect(
+        pb.sql(`INSERT INTO av_build_checks (id, build, status) SELECT 'twice0000000001', build, status FROM av_build_checks LIMIT 1`),
+      ).rejects.toThrow();
     }));
 
   it('keep the gate of old clean rows open where they are trusted, and scan them again at leisure', () =>
-    inFolder({ env: { ...notOurs, AV_TRUST_LEGACY: 'true' }, migrations: { ...host, '1800000001_legacy.js': legacyChecks.replace("add('one', 'error', '', '2025-01-02 10:00:00.000Z')", '') } }, async (folder) => {
-      expect(await up(folder)).toMatchObject({ code: 0 });
-      await using pb = await servePocketBase(folder);
-      const one = await pb.client.collection('app_builds').getFirstListItem('title = "one"');
-      expect(await checkOf(pb, one)).toMatchObject({ status: 'clean', open: true });
-      expect((await download(pb, { ...one, files: [one['archive']] })).status).toBe(200);
-      const claimed = [...(await claim(pb, { max: 1 })).checks, ...(await claim(pb)).checks];
-      expect(claimed.map(({ rescan }) => rescan)).toEqual([false, true]);
-    }));
+    inFolder(
+      {
+        env: { ...notOurs, AV_TRUST_LEGACY: 'true' },
+        migrations: { ...host, '1800000001_legacy.js': legacyChecks.replace("add('one', 'error', '', '2025-01-02 10:00:00.000Z')", '') },
+      },
+      async (folder) => {
+        expect(await up(folder)).toMatchObject({ code: 0 });
+        await using pb = await servePocketBase(folder);
+        const one = await pb.client.collection('app_builds').getFirstListItem('title = "one"');
+        expect(await checkOf(pb, one)).toMatchObject({ status: 'clean', open: true });
+        expect((await download(pb, { ...one, files: [one['archive']] })).status).toBe(200);
+        const claimed = [...(await claim(pb, { max: 1 })).checks, ...(await claim(pb)).checks];
+        expect(claimed.map(({ rescan }) => rescan)).toEqual([false, true]);
+      },
+    ));
 
   it('leave builds and history in place when they go down, and come up again', () =>
     inFolder({ env: notOurs, migrations: legacyHost }, async (folder) => {
