@@ -127,4 +127,6 @@ else {
     console.error(paint('red', error instanceof Error ? error.message : String(error)));
     process.exitCode = 1;
   }
+  // An upload that never ends must not outlast the time limit.
+  process.exit();
 }

@@ -14,7 +14,7 @@ async function runGroup(settings: StartSettings): Promise<void> {
   const began = performance.now();
   const stop = stopRequested();
   const plan = await Promise.race([prepareGroup(settings, report, write), stop.first]);
-  if (plan === 'stop') return;
+  if (plan === 'stop') return report('stopped; what was being obtained is resumed at the next start');
   const group = new Group(plan, report);
   void stop.second.then(() => {
     report('killing everything');

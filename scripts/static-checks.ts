@@ -12,7 +12,7 @@ const CHECKS: readonly { readonly name: string; readonly command: readonly [stri
   { name: 'types of sidecar, scripts and tests', command: [tool('tsc'), '-p', '.'] },
   { name: 'types of the hooks', command: [tool('tsc'), '-p', 'pb_hooks'] },
   { name: 'types of the migrations', command: [tool('tsc'), '-p', 'pb_migrations'] },
-  { name: 'lint and format', command: [tool('biome'), 'ci', '.'] },
+  { name: 'lint and format', command: [tool('biome'), 'ci', '--colors=off', '.'] },
   { name: 'nothing unused', command: [tool('knip')] },
 ];
 

@@ -34,7 +34,13 @@ describe('loadConfig', () => {
     expect(loadConfig(needed)).toEqual({
       roles: ['scanner'],
       pocketbase: { url: 'http://127.0.0.1:8090', email: 'scanner@example.com', password: 'a password' },
-      engines: { addresses: ['127.0.0.1:3310'], stallSeconds: 30, timeoutSeconds: 120, maxSignatureAgeHours: 168, allowTestSignatures: false },
+      engines: {
+        addresses: ['127.0.0.1:3310'],
+        stallSeconds: 30,
+        timeoutSeconds: 120,
+        maxSignatureAgeHours: 168,
+        allowTestSignatures: false,
+      },
       worker: { concurrency: 4, maxRetries: 3, leaseSeconds: 60, pollSeconds: 5 },
       http: { host: '127.0.0.1', port: 8080, notifySecret: null, metricsToken: null },
       logLevel: 'info',
@@ -44,7 +50,9 @@ describe('loadConfig', () => {
   it('treats an empty variable as unset', () => {
     const empty = Object.fromEntries(variableTable.filter((each) => !each.required).map((each) => [each.name, '']));
     expect(loadConfig({ ...needed, ...empty })).toEqual(loadConfig(needed));
-    expect(problemsOf({ ...needed, POCKETBASE_URL: '' })).toEqual(['POCKETBASE_URL is not set. Example: POCKETBASE_URL=http://127.0.0.1:8090']);
+    expect(problemsOf({ ...needed, POCKETBASE_URL: '' })).toEqual([
+      'POCKETBASE_URL is not set. Example: POCKETBASE_URL=http://127.0.0.1:8090',
+    ]);
   });
 
   it('names every problem at once, with the variable and an example', () => {
@@ -92,7 +100,9 @@ describe('loadConfig', () => {
   it('says what is wrong with the file of a secret', () => {
     const missing = join(dir, 'missing');
     const empty = fileOf('\n');
-    expect(problemsOf({ ...needed, METRICS_TOKEN_FILE: missing })[0]).toMatch(/^METRICS_TOKEN_FILE names .*missing, which cannot be read: ENOENT/);
+    expect(problemsOf({ ...needed, METRICS_TOKEN_FILE: missing })[0]).toMatch(
+      /^METRICS_TOKEN_FILE names .*missing, which cannot be read: ENOENT/,
+    );
     expect(problemsOf({ ...needed, METRICS_TOKEN_FILE: empty })).toEqual([`METRICS_TOKEN_FILE names ${empty}, which is empty.`]);
     expect(problemsOf({ ...needed, POCKETBASE_SUPERUSER_PASSWORD_FILE: empty })[0]).toContain('are both set');
   });

@@ -8,6 +8,8 @@ import { pipeline } from 'node:stream/promises';
 import { z } from 'zod';
 import type { Payload } from './payload.ts';
 
+const SILENCE_MS = 60_000;
+
 const buildSchema = z.object({ id: z.string(), collectionId: z.string(), files: z.array(z.string()).min(1) });
 export type Build = z.infer<typeof buildSchema>;
 
@@ -123,6 +125,7 @@ export class DemoClient {
     const url = new URL(this.#url + path);
     const send = url.protocol === 'https:' ? httpsRequest : httpRequest;
     const request = send(url, { method, headers: anonymous ? headers : { ...headers, authorization: this.#token } });
+    request.setTimeout(SILENCE_MS, () => request.destroy(new Error(`${method} ${url.pathname}: silence for ${SILENCE_MS / 1000} s`)));
     const answered = new Promise<IncomingMessage>((resolve, reject) => request.on('response', resolve).on('error', reject));
     // A refusal may come before the body was sent; the answer says why, a broken pipe would not.
     const sent = pipeline(Readable.from(flatten(body)), request).catch(() => {});

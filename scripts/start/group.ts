@@ -30,7 +30,15 @@ export interface Member {
   readonly mark: string;
 }
 
-export const urlOf = (port: number): string => `http://127.0.0.1:${port}`;
+/** Where this machine reaches one of the two that speak HTTP. */
+export function urlOf({ host }: Pick<StartSettings, 'host'>, port: number): string {
+  const reachable = host === '0.0.0.0' || host === '::' ? '127.0.0.1' : host;
+  return `http://${address(reachable, port)}`;
+}
+
+function address(host: string, port: number): string {
+  return `${host.includes(':') ? `[${host}]` : host}:${port}`;
+}
 
 /** Flags that every PocketBase of ours runs with; why, is in the design: a gated download holds a hook runtime to its last byte. */
 function pocketbaseFlags(folder: DataFolder): string[] {
@@ -47,7 +55,7 @@ function pocketbaseFlags(folder: DataFolder): string[] {
 function pocketbaseEnvironment({ settings, folder }: GroupPlan): NodeJS.ProcessEnv {
   return {
     ...withoutPassword(),
-    AV_SIDECAR_URL: urlOf(settings.ports.sidecar),
+    AV_SIDECAR_URL: urlOf(settings, settings.ports.sidecar),
     AV_NOTIFY_SECRET_FILE: folder.notifySecretFile,
     AV_HISTORY_KEY_FILE: folder.historyKeyFile,
     AV_CREATE_APP_BUILDS: 'true',
@@ -68,7 +76,7 @@ export function pocketbasePart(plan: GroupPlan): Member {
   const part = new Part({
     name: 'pocketbase',
     command: plan.pocketbase.bin,
-    args: ['serve', `--http=127.0.0.1:${plan.settings.ports.pocketbase}`, ...pocketbaseFlags(plan.folder)],
+    args: ['serve', `--http=${address(plan.settings.host, plan.settings.ports.pocketbase)}`, ...pocketbaseFlags(plan.folder)],
     env: pocketbaseEnvironment(plan),
     deathSignal: 'TERM',
     patienceMs: 10_000,
@@ -110,12 +118,13 @@ export function sidecarPart({ settings, folder, signatures, write }: GroupPlan):
     args: ['--max-semi-space-size=1', sidecarMain],
     env: {
       ...withoutPassword(),
-      POCKETBASE_URL: urlOf(settings.ports.pocketbase),
+      POCKETBASE_URL: urlOf(settings, settings.ports.pocketbase),
       POCKETBASE_SUPERUSER_EMAIL: settings.email,
       POCKETBASE_SUPERUSER_PASSWORD_FILE: folder.passwordFile,
       CLAMD_ADDRESSES: `127.0.0.1:${settings.ports.clamd}`,
       AV_NOTIFY_SECRET_FILE: folder.notifySecretFile,
       ALLOW_TEST_SIGNATURES: String(signatures.kind === 'test'),
+      HOST: settings.host,
       PORT: String(settings.ports.sidecar),
     },
     deathSignal: 'TERM',

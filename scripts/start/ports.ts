@@ -8,10 +8,10 @@ export interface WantedPort {
 }
 
 /** One sentence for every port that somebody else holds, with the variable that chooses another. */
-export async function busyPorts(wanted: readonly WantedPort[]): Promise<string[]> {
+export async function busyPorts(host: string, wanted: readonly WantedPort[]): Promise<string[]> {
   const sentences = await Promise.all(
     wanted.map(async ({ port, part, variable }) => {
-      const code = await listenError(port);
+      const code = await listenError(host, port);
       if (code === null) return [];
       const why = code === 'EADDRINUSE' ? 'is in use' : code === 'EACCES' ? 'needs root' : `cannot be used (${code})`;
       return [
@@ -22,10 +22,10 @@ export async function busyPorts(wanted: readonly WantedPort[]): Promise<string[]
   return sentences.flat();
 }
 
-async function listenError(port: number): Promise<string | null> {
+async function listenError(host: string, port: number): Promise<string | null> {
   const server = createServer();
   try {
-    server.listen(port, '127.0.0.1');
+    server.listen(port, host);
     await once(server, 'listening');
     server.close();
     await once(server, 'close');

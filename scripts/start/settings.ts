@@ -2,6 +2,8 @@ import { resolve } from 'node:path';
 
 export interface StartSettings {
   readonly dataFolder: string;
+  /** Address PocketBase and the sidecar listen on; clamd never listens on anything but 127.0.0.1. */
+  readonly host: string;
   readonly ports: { readonly pocketbase: number; readonly clamd: number; readonly sidecar: number };
   readonly email: string;
   /** Null: the one kept in the data folder, generated when there is none. */
@@ -13,6 +15,7 @@ export const HELP = `npm start: runs PocketBase, clamd and the sidecar until Ctr
   PB_PORT                        port of PocketBase (8090)
   CLAMD_PORT                     port of clamd, on 127.0.0.1 only (3310)
   PORT                           port of the sidecar (8080)
+  HOST                           address PocketBase and the sidecar listen on (127.0.0.1; 0.0.0.0 for all)
   DATA_DIR                       folder for data and secrets (.data)
   POCKETBASE_SUPERUSER_EMAIL     superuser that is created when missing (admin@example.com)
   POCKETBASE_SUPERUSER_PASSWORD  its password, at least 8 characters (else generated and kept in the data folder)
@@ -40,5 +43,5 @@ export function readSettings(env: NodeJS.ProcessEnv): StartSettings {
   const email = env.POCKETBASE_SUPERUSER_EMAIL || 'admin@example.com';
   if (!/^[^@\s]+@[^@\s]+$/.test(email)) problems.push(`POCKETBASE_SUPERUSER_EMAIL=${email} is not an e-mail address.`);
   if (problems.length > 0) throw new Error(problems.join('\n'));
-  return { dataFolder: resolve(env.DATA_DIR || '.data'), ports, email, password };
+  return { dataFolder: resolve(env.DATA_DIR || '.data'), host: env.HOST || '127.0.0.1', ports, email, password };
 }

@@ -18,11 +18,13 @@ export async function prepareGroup(settings: StartSettings, report: Report, writ
   const folder = await prepareDataFolder(settings.dataFolder, settings.password);
   await settleWithPrevious(folder.groupFile, report);
   const { ports } = settings;
-  const busy = await busyPorts([
-    { port: ports.pocketbase, part: 'PocketBase', variable: 'PB_PORT' },
-    { port: ports.clamd, part: 'clamd', variable: 'CLAMD_PORT' },
-    { port: ports.sidecar, part: 'the sidecar', variable: 'PORT' },
-  ]);
+  const busy = [
+    ...(await busyPorts(settings.host, [
+      { port: ports.pocketbase, part: 'PocketBase', variable: 'PB_PORT' },
+      { port: ports.sidecar, part: 'the sidecar', variable: 'PORT' },
+    ])),
+    ...(await busyPorts('127.0.0.1', [{ port: ports.clamd, part: 'clamd', variable: 'CLAMD_PORT' }])),
+  ];
   if (busy.length > 0) throw new Error(busy.join('\n'));
   const [pocketbase, clamd] = await Promise.all([obtainPocketBase(report), obtainClamd(report), ensureBuilt(report)]);
   const signatures = await obtainSignatures(clamd, folder.testSignatures, report);
@@ -46,8 +48,8 @@ export class Group {
   async start(): Promise<void> {
     const { settings, folder, clamd, signatures } = this.#plan;
     const { signal } = this.#stopping;
-    const pocketbaseUrl = urlOf(settings.ports.pocketbase);
-    const sidecarUrl = urlOf(settings.ports.sidecar);
+    const pocketbaseUrl = urlOf(settings, settings.ports.pocketbase);
+    const sidecarUrl = urlOf(settings, settings.ports.sidecar);
     const pocketbaseUp = async () => {
       await prepareDatabase(this.#plan);
       await this.#run(pocketbasePart(this.#plan), (s) => untilHttpOk('PocketBase', `${pocketbaseUrl}/api/health`, 60_000, s));
@@ -89,8 +91,8 @@ export class Group {
     );
     await writeGroup(folder.groupFile, {
       pid: process.pid,
-      pocketbaseUrl: urlOf(settings.ports.pocketbase),
-      sidecarUrl: urlOf(settings.ports.sidecar),
+      pocketbaseUrl: urlOf(settings, settings.ports.pocketbase),
+      sidecarUrl: urlOf(settings, settings.ports.sidecar),
       email: settings.email,
       passwordFile: folder.passwordFile,
       parts: Object.fromEntries(running),

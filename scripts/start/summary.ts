@@ -7,8 +7,11 @@ import { paint } from './log.ts';
 export function summary({ settings, folder, pocketbase, clamd, signatures }: GroupPlan, seconds: number): string {
   const { ports } = settings;
   const rows: [string, string][] = [
-    ['PocketBase', `${urlOf(ports.pocketbase)}  (dashboard ${urlOf(ports.pocketbase)}/_/, version ${pocketbase.version})`],
-    ['sidecar', `${urlOf(ports.sidecar)}  (/readyz, /metrics)`],
+    [
+      'PocketBase',
+      `${urlOf(settings, ports.pocketbase)}  (dashboard ${urlOf(settings, ports.pocketbase)}/_/, version ${pocketbase.version})`,
+    ],
+    ['sidecar', `${urlOf(settings, ports.sidecar)}  (/readyz, /metrics)`],
     ['clamd', `127.0.0.1:${ports.clamd}  (version ${clamd.version})`],
     ['superuser', settings.email],
     ['password', settings.password === null ? `in ${fromHere(folder.passwordFile)}` : 'as given in POCKETBASE_SUPERUSER_PASSWORD'],

@@ -17,7 +17,11 @@ export async function resolveAddress(address: string): Promise<readonly NamedEnd
   if (isIP(host) !== 0) return [{ host, port, name: address }];
   const found = await addressesOf(host);
   const unique = [...new Set(found)].sort();
-  return unique.map((ip) => ({ host: ip, port, name: unique.length === 1 ? address : `${host}/${isIP(ip) === 6 ? `[${ip}]` : ip}:${port}` }));
+  return unique.map((ip) => ({
+    host: ip,
+    port,
+    name: unique.length === 1 ? address : `${host}/${isIP(ip) === 6 ? `[${ip}]` : ip}:${port}`,
+  }));
 }
 
 /** @throws Error for what is not `host:port`. */

@@ -25,7 +25,12 @@ export interface Canary {
 const beyondAnyLimit = 2_147_483_647;
 
 export function createCanaries(): readonly Canary[] {
-  const fixed = (name: string, payload: Buffer, accepts: Canary['accepts'], complaint: string): Canary => ({ name, payload: () => payload, accepts, complaint });
+  const fixed = (name: string, payload: Buffer, accepts: Canary['accepts'], complaint: string): Canary => ({
+    name,
+    payload: () => payload,
+    accepts,
+    complaint,
+  });
   return [
     {
       name: 'benign',
@@ -35,7 +40,12 @@ export function createCanaries(): readonly Canary[] {
       complaint: 'it finds something in harmless bytes',
     },
     fixed('eicar', eicar(), isRealFinding, 'it misses the EICAR test file: load signatures (freshclam)'),
-    fixed('eicar-in-zip', zipOf({ name: 'eicar.com', data: eicar() }), isRealFinding, 'it does not look into archives: set ScanArchive yes'),
+    fixed(
+      'eicar-in-zip',
+      zipOf({ name: 'eicar.com', data: eicar() }),
+      isRealFinding,
+      'it does not look into archives: set ScanArchive yes',
+    ),
     fixed(
       'encrypted-zip',
       zipOf({ name: 'secret', data: Buffer.alloc(16, 'x'), method: 0, flags: 1 }),
@@ -44,7 +54,12 @@ export function createCanaries(): readonly Canary[] {
     ),
     // Deeper than the 100 levels that MaxRecursion may be set to.
     fixed('deep-zip', nestedZip(110), isUnscannable('unscannable:too-deep'), 'it is silent about its limits: set AlertExceedsMax yes'),
-    fixed('oversize-tar', hollowTar(beyondAnyLimit), isUnscannable('unscannable:too-large'), 'it is silent about its size limits: set AlertExceedsMax yes'),
+    fixed(
+      'oversize-tar',
+      hollowTar(beyondAnyLimit),
+      isUnscannable('unscannable:too-large'),
+      'it is silent about its size limits: set AlertExceedsMax yes',
+    ),
   ];
 }
 
@@ -60,7 +75,8 @@ function isUnscannable(reason: string): Canary['accepts'] {
 export async function checkCanaries(ask: AskEngine, canaries: readonly Canary[]): Promise<void> {
   for (const canary of canaries) {
     const reply = await ask(canary.payload());
-    if (!canary.accepts(parseReply(reply))) throw new ScanError('engine-unavailable', `${canary.complaint} (canary ${canary.name} answered ${quote(reply)})`);
+    if (!canary.accepts(parseReply(reply)))
+      throw new ScanError('engine-unavailable', `${canary.complaint} (canary ${canary.name} answered ${quote(reply)})`);
   }
 }
 

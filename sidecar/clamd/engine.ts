@@ -5,7 +5,7 @@ import type { Clock, ScanInput } from '../scan/ports.ts';
 import type { NamedEndpoint } from './addresses.ts';
 import { type Canary, checkCanaries, checkSizeLimits, unpacksRar } from './canary.ts';
 import { acceptsStreamOf, ask } from './command.ts';
-import { createLook } from './formats/look.ts';
+import { createLook, type Look } from './formats/look.ts';
 import { instream, type Patience } from './instream.ts';
 import { type EngineVersion, parseReply, parseVersion } from './protocol.ts';
 
@@ -82,10 +82,14 @@ export class ClamdEngine {
     const { allowTestSignatures, maxSignatureAgeMs } = this.#rules;
     if (version.signaturesAt === null) {
       if (allowTestSignatures) return;
-      throw new ScanError('engine-unavailable', 'it has no official signatures: run freshclam, or set ALLOW_TEST_SIGNATURES=true for a trial');
+      throw new ScanError(
+        'engine-unavailable',
+        'it has no official signatures: run freshclam, or set ALLOW_TEST_SIGNATURES=true for a trial',
+      );
     }
     const age = ageMs(version.signaturesAt);
-    if (age > maxSignatureAgeMs) throw new ScanError('engine-unavailable', `its signatures are ${Math.floor(age / 3_600_000)} hours old: run freshclam`);
+    if (age > maxSignatureAgeMs)
+      throw new ScanError('engine-unavailable', `its signatures are ${Math.floor(age / 3_600_000)} hours old: run freshclam`);
   }
 
   async #prove(version: EngineVersion, signal: AbortSignal): Promise<boolean> {
@@ -101,17 +105,23 @@ export class ClamdEngine {
   }
 
   /**
-   * @throws ScanError; after any that blames the engine it is not ready until it has proved itself again.
+   * @throws ScanError; after any that blames the engine it takes no work until it has proved itself again. What an engine calls
+   * clean counts only if nothing has put it in doubt meanwhile.
    */
   async scan(input: ScanInput, signal: AbortSignal): Promise<{ answer: Answer; engine: Engine }> {
     const proved = this.#proved;
     if (proved === null) throw new ScanError('engine-unavailable', this.#why ?? 'not ready');
-    const look = createLook(input.size, { unpacksRar: proved.unpacksRar });
+    const look = createLook(input.size, proved);
+    const answer = await this.#ask(input, look, signal);
+    if (answer.kind === 'clean' && this.#proved === null)
+      throw new ScanError('engine-unavailable', `it was put in doubt during the scan: ${this.#why}`);
+    return { answer: answer.kind === 'clean' ? qualify(look) : answer, engine: { name: this.endpoint.name, ...proved.version } };
+  }
+
+  async #ask(input: ScanInput, look: Look, signal: AbortSignal): Promise<Answer> {
     this.inFlight += 1;
     try {
-      const reply = await instream(this.endpoint, input, { ...this.#rules, seen: (chunk) => look.push(chunk) }, signal);
-      const answer = parseReply(reply);
-      return { answer: answer.kind === 'clean' ? qualify(look.end()) : answer, engine: { name: this.endpoint.name, ...proved.version } };
+      return parseReply(await instream(this.endpoint, input, { ...this.#rules, seen: (chunk) => look.push(chunk) }, signal));
     } catch (thrown) {
       if (blamesEngine(thrown) && !signal.aborted) this.#doubt(thrown);
       throw thrown;
@@ -132,7 +142,8 @@ export class ClamdEngine {
   }
 }
 
-function qualify(reason: ReturnType<ReturnType<typeof createLook>['end']>): Answer {
+function qualify(look: Look): Answer {
+  const reason = look.end();
   return reason === null ? { kind: 'clean' } : { kind: 'unscannable', reason };
 }
 

@@ -24,8 +24,6 @@ const commandLength = 'zINSTREAM\0'.length;
 const lengthPrefix = 4;
 const bytesPerExtraSecond = 8 * 1024 * 1024;
 const longestReply = 4096;
-/** Up to here a file leaves in one piece; the socket may hold it whole. */
-const smallFile = 64 * 1024;
 /** clamdjs takes one number for everything up to the reply. Ours are tighter and this one must never be first. */
 const clamdjsTimeoutMs = 24 * 60 * 60 * 1000;
 
@@ -84,7 +82,9 @@ class Exchange {
     if (signal.aborted) return abort();
     this.#feed.on('error', (error) => this.#fail(error));
     this.#intercept();
-    this.#wait(Math.min(connectMs, this.#patience.stallMs), () => this.#fail(new ScanError('engine-unavailable', 'the engine accepts no connection')));
+    this.#wait(Math.min(connectMs, this.#patience.stallMs), () =>
+      this.#fail(new ScanError('engine-unavailable', 'the engine accepts no connection')),
+    );
     createScanner(engine.host, engine.port)
       .scanStream(this.#feed, clamdjsTimeoutMs)
       .then(
@@ -116,8 +116,9 @@ class Exchange {
     if (this.#settled) return this.#cutOff();
     socket.on('data', (chunk: Buffer) => this.#answering(chunk));
     socket.once('finish', () => this.#awaitReply());
-    // Length, bytes and the closing zero of a small file leave as one segment: clamdjs ends the socket, which uncorks it.
-    if (this.#size <= smallFile) socket.cork();
+    // A small file is there by the next turn of the loop, and so leaves as one segment with its length and the closing zero.
+    socket.cork();
+    setImmediate(() => socket.uncork());
     socket.setNoDelay(true);
     this.#wait(this.#patience.stallMs, () => this.#stalled());
   }
@@ -130,7 +131,11 @@ class Exchange {
 
   #stalled(): void {
     const idle = `for ${this.#patience.stallMs} ms`;
-    this.#fail(this.#feed.waiting ? new ScanError('download', `no byte came ${idle}`) : new ScanError('engine-reply', `the engine took no byte ${idle}`));
+    this.#fail(
+      this.#feed.waiting
+        ? new ScanError('download', `no byte came ${idle}`)
+        : new ScanError('engine-reply', `the engine took no byte ${idle}`),
+    );
   }
 
   /** From here on clamd is silent until its verdict, so that no progress can be expected. */
@@ -141,7 +146,8 @@ class Exchange {
   }
 
   #answering(chunk: Buffer): void {
-    if (!this.#everythingSent()) this.#fail(new ScanError('engine-reply', `the engine answered ${quote(chunk.toString())} before it had everything`));
+    if (!this.#everythingSent())
+      this.#fail(new ScanError('engine-reply', `the engine answered ${quote(chunk.toString())} before it had everything`));
     this.#replyBytes += chunk.length;
     if (this.#replyBytes > longestReply) this.#fail(new ScanError('engine-reply', 'the engine answers without end'));
   }
@@ -154,7 +160,8 @@ class Exchange {
 
   #replied(reply: string): void {
     if (this.#settled) return;
-    if (!this.#everythingSent()) return this.#fail(new ScanError('engine-reply', `the engine ended with ${quote(reply)} before it had everything`));
+    if (!this.#everythingSent())
+      return this.#fail(new ScanError('engine-reply', `the engine ended with ${quote(reply)} before it had everything`));
     this.#finish();
     this.#settle.resolve(reply);
   }

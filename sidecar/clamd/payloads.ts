@@ -78,7 +78,7 @@ export function tarOf(name: string, data: Buffer): Buffer {
 function tarHeader(name: string, size: number, type: string): Buffer {
   const header = Buffer.alloc(512);
   header.write(name, 0);
-  header.write('0000644\0' + '0000000\0'.repeat(2), 100);
+  header.write('0000644\x000000000\x000000000\0', 100);
   header.write(`${size.toString(8).padStart(11, '0')}\0`, 124);
   header.write('00000000000\0', 136);
   header.write(`        ${type}`, 148);

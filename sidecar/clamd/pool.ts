@@ -20,6 +20,8 @@ export interface EnginePoolOptions {
   /** Default: the largest file that the shared clamd.conf lets an engine judge. */
   readonly maxBytes?: number;
   readonly onEvent?: (event: EngineEvent) => void;
+  /** Default: by the name service. */
+  readonly resolve?: (address: string) => Promise<readonly NamedEndpoint[]>;
 }
 
 export type EngineEvent =
@@ -49,7 +51,7 @@ export interface EnginePool extends Scanner {
 /** MaxScanSize of deploy/clamd/clamd.conf. */
 const maxJudgedBytes = 2_147_483_644;
 /** How soon a new VERSION, or the death of an idle engine, is noticed. */
-const versionCheckMs = 10_000;
+const versionCheckMs = 5_000;
 const shortestRetryMs = 100;
 const longestRetryMs = 5_000;
 
@@ -61,7 +63,6 @@ export function createEnginePool(options: EnginePoolOptions, clock: Clock): Engi
 
 class Pool implements EnginePool {
   readonly maxBytes: number;
-  readonly #clock: Clock;
   readonly #watches: readonly Watch[];
   readonly #waiting = new Set<() => void>();
   readonly #stopping = new AbortController();
@@ -69,13 +70,14 @@ class Pool implements EnginePool {
 
   constructor(options: EnginePoolOptions & { readonly canaryIntervalMs: number; readonly maxBytes: number }, clock: Clock) {
     this.maxBytes = options.maxBytes;
-    this.#clock = clock;
     const rules: EngineRules = { ...options, canaries: createCanaries() };
     const tell = (event: EngineEvent) => {
       options.onEvent?.(event);
       if (event.kind === 'engine-ready') this.#wakeWaiting();
     };
-    this.#watches = [...new Set(options.addresses)].map((address) => new Watch(address, rules, clock, tell));
+    this.#watches = [...new Set(options.addresses)].map(
+      (address) => new Watch(address, { rules, clock, tell, resolve: options.resolve ?? resolveAddress }),
+    );
   }
 
   start(): void {
@@ -150,23 +152,26 @@ class Pool implements EnginePool {
   }
 }
 
+interface WatchTools {
+  readonly rules: EngineRules;
+  readonly clock: Clock;
+  readonly tell: (event: EngineEvent) => void;
+  readonly resolve: (address: string) => Promise<readonly NamedEndpoint[]>;
+}
+
 /** One configured address and the engines behind it: resolved and probed again and again, never trusted once. */
 class Watch {
   readonly #address: string;
-  readonly #rules: EngineRules;
-  readonly #clock: Clock;
-  readonly #tell: (event: EngineEvent) => void;
+  readonly #tools: WatchTools;
   readonly #told = new Map<ClamdEngine, string | null>();
   #alarm = new AbortController();
   #retryMs = shortestRetryMs;
   engines: readonly ClamdEngine[] = [];
 
-  constructor(address: string, rules: EngineRules, clock: Clock, tell: (event: EngineEvent) => void) {
+  constructor(address: string, tools: WatchTools) {
     splitAddress(address);
     this.#address = address;
-    this.#rules = rules;
-    this.#clock = clock;
-    this.#tell = tell;
+    this.#tools = tools;
   }
 
   /** An engine lost its place: look again now instead of later. */
@@ -187,7 +192,7 @@ class Watch {
   }
 
   async #round(signal: AbortSignal): Promise<void> {
-    const endpoints = await resolveAddress(this.#address).catch(() => null);
+    const endpoints = await this.#tools.resolve(this.#address).catch(() => null);
     // A name server that is away for a moment takes no engine away: each one is probed anyhow.
     if (endpoints !== null) this.#reconcile(endpoints);
     await Promise.all(
@@ -200,11 +205,14 @@ class Watch {
 
   #reconcile(endpoints: readonly NamedEndpoint[]): void {
     const before = this.engines;
-    this.engines = endpoints.map((endpoint) => before.find((engine) => sameEngine(engine.endpoint, endpoint)) ?? new ClamdEngine(endpoint, this.#rules, this.#clock));
+    const { rules, clock } = this.#tools;
+    this.engines = endpoints.map(
+      (endpoint) => before.find((engine) => sameEngine(engine.endpoint, endpoint)) ?? new ClamdEngine(endpoint, rules, clock),
+    );
     for (const engine of before) {
       if (this.engines.includes(engine)) continue;
       this.#told.delete(engine);
-      this.#tell({ kind: 'engine-gone', name: engine.endpoint.name });
+      this.#tools.tell({ kind: 'engine-gone', name: engine.endpoint.name });
     }
   }
 
@@ -213,17 +221,17 @@ class Watch {
     if (this.#told.has(engine) && this.#told.get(engine) === engine.why) return;
     this.#told.set(engine, engine.why);
     const { name } = engine.endpoint;
-    if (engine.why === null) this.#tell({ kind: 'engine-ready', name, engine: engine.engine! });
-    else this.#tell({ kind: 'engine-down', name, why: engine.why });
+    if (engine.why === null) this.#tools.tell({ kind: 'engine-ready', name, engine: engine.engine! });
+    else this.#tools.tell({ kind: 'engine-down', name, why: engine.why });
   }
 
   async #rest(signal: AbortSignal): Promise<void> {
     const allReady = this.engines.length > 0 && this.engines.every((engine) => engine.ready);
     this.#retryMs = allReady ? shortestRetryMs : Math.min(this.#retryMs * 2, longestRetryMs);
-    const ms = allReady ? Math.min(versionCheckMs, this.#rules.canaryIntervalMs) : this.#retryMs;
+    const ms = allReady ? Math.min(versionCheckMs, this.#tools.rules.canaryIntervalMs) : this.#retryMs;
     const alarm = this.#alarm;
     try {
-      await this.#clock.sleep(ms, AbortSignal.any([signal, alarm.signal]));
+      await this.#tools.clock.sleep(ms, AbortSignal.any([signal, alarm.signal]));
     } catch (thrown) {
       if (!alarm.signal.aborted || signal.aborted) throw thrown;
       this.#alarm = new AbortController();

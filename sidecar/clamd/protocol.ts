@@ -40,7 +40,7 @@ export interface EngineVersion {
   readonly signaturesAt: string | null;
 }
 
-const versionReply = /^ClamAV (\S{1,64})(?:\/(\d{1,10})\/([^\p{Cc}]{1,32}))?\0$/u;
+const versionReply = /^ClamAV ([^\s/]{1,64})(?:\/(\d{1,10})\/([^\p{Cc}]{1,32}))?\0$/u;
 
 /** What clamd says instead of a number when a failed reload has cost it its signatures. */
 const lostEngine = '4294967295';
@@ -53,7 +53,8 @@ export function parseVersion(reply: string): EngineVersion {
   const match = versionReply.exec(reply);
   if (match === null) throw new ScanError('engine-reply', `the engine answered VERSION with ${quote(reply)}`);
   const [, version, number, date] = match;
-  if (number === lostEngine) throw new ScanError('engine-unavailable', 'the engine has lost its signatures in a failed reload: restart clamd');
+  if (number === lostEngine)
+    throw new ScanError('engine-unavailable', 'the engine has lost its signatures in a failed reload: restart clamd');
   if (number === undefined || date === undefined) return { version: version!, signatures: 'test', signaturesAt: null };
   return { version: version!, signatures: Number(number), signaturesAt: parseDate(date) };
 }

@@ -132,9 +132,12 @@ describe('/metrics', () => {
     expect(mayReadMetrics({ ...request, remoteAddress, isForwarded: true }, null)).toBe(false);
     expect(mayReadMetrics({ ...request, remoteAddress }, 'token')).toBe(false);
   });
-  it.each(['10.0.0.1', '::ffff:10.0.0.1', '1270.0.0.1', '127.0.0.1.evil', undefined])('does not take %s for this machine', (remoteAddress) => {
-    expect(mayReadMetrics({ ...request, remoteAddress }, null)).toBe(false);
-  });
+  it.each(['10.0.0.1', '::ffff:10.0.0.1', '1270.0.0.1', '127.0.0.1.evil', undefined])(
+    'does not take %s for this machine',
+    (remoteAddress) => {
+      expect(mayReadMetrics({ ...request, remoteAddress }, null)).toBe(false);
+    },
+  );
 });
 
 it('answers everything else with JSON, and a failure without its details', async () => {

@@ -20,7 +20,10 @@ const token = (expiresInSeconds: number, id = 0) => {
   const payload = Buffer.from(JSON.stringify({ exp: Math.floor(Date.now() / 1000) + expiresInSeconds, id })).toString('base64url');
   return `e30.${payload}.sig`;
 };
-const loggedIn = (id: number, expiresInSeconds = 86_400): Reply => ({ status: 200, body: { token: token(expiresInSeconds, id), record: { id: 'x' } } });
+const loggedIn = (id: number, expiresInSeconds = 86_400): Reply => ({
+  status: 200,
+  body: { token: token(expiresInSeconds, id), record: { id: 'x' } },
+});
 
 /** A PocketBase of two routes: the login, and one that wants a token it likes. */
 async function setUp(login: (attempt: number) => Reply, accepts: (token: string, call: number) => boolean = () => true) {
@@ -28,7 +31,11 @@ async function setUp(login: (attempt: number) => Reply, accepts: (token: string,
   const server = createServer((request, response) => {
     request.resume();
     const isLogin = request.url?.startsWith('/api/collections/_superusers/auth-with-password') ?? false;
-    const reply = isLogin ? login(seen.logins++) : accepts(request.headers.authorization ?? '', seen.calls++) ? { status: 200, body: { ok: true } } : { status: 401, body: {} };
+    const reply = isLogin
+      ? login(seen.logins++)
+      : accepts(request.headers.authorization ?? '', seen.calls++)
+        ? { status: 200, body: { ok: true } }
+        : { status: 401, body: {} };
     request.once('end', () => response.writeHead(reply.status, { 'content-type': 'application/json' }).end(JSON.stringify(reply.body)));
   });
   server.listen(0, '127.0.0.1');
@@ -86,7 +93,11 @@ describe('Session', () => {
   });
 
   it.each<[string, Reply, RegExp]>([
-    ['a wrong password', { status: 400, body: { message: 'Failed to authenticate.' } }, /refused the e-mail or the password of the superuser warden@example.com/],
+    [
+      'a wrong password',
+      { status: 400, body: { message: 'Failed to authenticate.' } },
+      /refused the e-mail or the password of the superuser warden@example.com/,
+    ],
     ['MFA', { status: 401, body: { mfaId: 'abc' } }, /multi-factor login is on/],
     ['an address that is not allowed', { status: 403, body: {} }, /superuser IPs/],
     ['something that is not PocketBase', { status: 404, body: {} }, /there is no PocketBase at/],
@@ -94,7 +105,8 @@ describe('Session', () => {
     ['a broken PocketBase', { status: 502, body: {} }, /answered 502/],
   ])('has a sentence for %s, and does not ask again at once', async (_name, reply, sentence) => {
     const { session, send, seen, told } = await setUp(() => reply);
-    for (let time = 0; time < 3; time++) await expect(send()).rejects.toMatchObject({ code: 'store-unavailable', message: expect.stringMatching(sentence) });
+    for (let time = 0; time < 3; time++)
+      await expect(send()).rejects.toMatchObject({ code: 'store-unavailable', message: expect.stringMatching(sentence) });
     expect(session.why).toMatch(sentence);
     expect(session.why).not.toContain('correct horse');
     expect(seen.logins).toBe(1);

@@ -6,8 +6,6 @@ import type { Check, FileVerdict, Verdict } from '../scan/model.ts';
 import { type Logger, stackOf } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
-export type ServiceEvents = ReturnType<typeof createEvents>;
-
 export function createEvents(log: Logger, metrics: Metrics) {
   return { ...scanEvents(log, metrics), ...serviceEvents(log, metrics) };
 }

@@ -8,7 +8,16 @@ import { createLog } from './log.ts';
 import { createMetrics, observe } from './metrics.ts';
 
 const name = 'evil"\n<script>.zip';
-const check: Check = { id: 'check1', build: 'build1', attempts: 0, suspect: false, rescan: false, lease: { id: 'check1', token: 'the lease token' }, waitedSeconds: 2, files: [] };
+const check: Check = {
+  id: 'check1',
+  build: 'build1',
+  attempts: 0,
+  suspect: false,
+  rescan: false,
+  lease: { id: 'check1', token: 'the lease token' },
+  waitedSeconds: 2,
+  files: [],
+};
 const infected: Verdict = {
   kind: 'infected',
   engine: fakeEngine,
@@ -23,7 +32,12 @@ function setUp() {
   const metrics = createMetrics();
   const events = createEvents(createLog('debug', { write: (line) => lines.push(line) }), metrics);
   const health = {
-    hooksVersion: '1', gate: 'enforce', problems: [], reasons: { 'no-files': 2 }, oldestPendingSeconds: 12, wouldRefuse: 0,
+    hooksVersion: '1',
+    gate: 'enforce',
+    problems: [],
+    reasons: { 'no-files': 2 },
+    oldestPendingSeconds: 12,
+    wouldRefuse: 0,
     counts: { pending: 3, scanning: 1, clean: 7, infected: 1, error: 2 },
   } as const;
   observe(metrics, {

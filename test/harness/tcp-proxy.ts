@@ -9,7 +9,7 @@ export type Behaviour =
   | { readonly kind: 'refuse' }
   /** Reset once so many bytes have come from the client. */
   | { readonly kind: 'reset'; readonly after: number }
-  /** Accepted, never read, never answered. */
+  /** Accepted, not read until the behaviour changes, never answered. */
   | { readonly kind: 'blackhole' }
   /** Read to the end and passed on, never answered, never ended. */
   | { readonly kind: 'silent' }
@@ -24,8 +24,11 @@ export interface TcpProxy extends AsyncDisposable {
   /** host:port */
   readonly address: string;
   readonly port: number;
-  /** Connections that are open now. */
-  open(): number;
+  /**
+   * Connections that a client still holds. It knocks with a byte, which a client that has left answers with a reset and which
+   * spoils those in use: ask when there should be none, and ask again.
+   */
+  stillHeld(): number;
   /** Connections that were ever accepted. */
   accepted(): number;
   behave(behaviour: Behaviour): Promise<void>;
@@ -66,10 +69,14 @@ export async function startTcpProxy(target: string): Promise<TcpProxy> {
   return {
     address: `127.0.0.1:${port}`,
     port,
-    open: () => downstream.size,
+    stillHeld() {
+      for (const socket of downstream) socket.write('\0');
+      return downstream.size;
+    },
     accepted: () => accepted,
     async behave(next) {
       behaviour = next;
+      for (const socket of downstream) socket.resume();
       if (next.kind === 'refuse') await close();
       else server ??= await listen(serve, port);
     },
@@ -98,9 +105,11 @@ function handle(client: Socket, behaviour: Behaviour, connect: () => Socket): vo
       client.destroy();
       return;
     case 'blackhole':
+      client.once('end', () => client.destroy());
       client.pause();
       return;
     case 'silent':
+      client.once('end', () => client.destroy());
       client.pipe(connect()).resume();
       return;
     case 'reset':

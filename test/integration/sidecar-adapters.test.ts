@@ -1,12 +1,15 @@
 /** The adapters on a real PocketBase: the contracts of their ports, and what only the real one does. */
+import { createHash } from 'node:crypto';
+import { once } from 'node:events';
 import { rm } from 'node:fs/promises';
+import { type AddressInfo, createConnection, createServer, type Socket } from 'node:net';
 import { join } from 'node:path';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
+import { systemClock } from '../../sidecar/clock.ts';
 import { createBuildStore } from '../../sidecar/pocketbase/build-store.ts';
 import { createCheckQueue } from '../../sidecar/pocketbase/check-queue.ts';
 import { HealthMonitor } from '../../sidecar/pocketbase/health.ts';
 import { Session } from '../../sidecar/pocketbase/session.ts';
-import { systemClock } from '../../sidecar/clock.ts';
 import type { Check } from '../../sidecar/scan/model.ts';
 import { buildStoreContract } from '../contract/build-store.ts';
 import { checkQueueContract } from '../contract/check-queue.ts';
@@ -53,11 +56,23 @@ describe('the check queue of PocketBase', () => {
   it('stores what was judged', async () => {
     const build = await upload(pb, { 'a.txt': 'abc' });
     const check = await claimOne();
-    const file = { name: check.files[0]!.name, size: 3, sha256: 'ab'.repeat(32), answer: { kind: 'infected', signature: 'Test.Signature-1' }, ms: 2 } as const;
+    const file = {
+      name: check.files[0]!.name,
+      size: 3,
+      sha256: 'ab'.repeat(32),
+      answer: { kind: 'infected', signature: 'Test.Signature-1' },
+      ms: 2,
+    } as const;
     const engine = { name: 'clamd:3310', version: '1.4.3', signatures: 27_000, signaturesAt: '2026-01-01T00:00:00.000Z' };
     const outcome = { kind: 'verdict', verdict: { kind: 'infected', files: [file], engine } } as const;
     await newQueue().settle([{ check, outcome, log: 'a story' }], never);
-    expect(await checkOf(pb, build)).toMatchObject({ status: 'infected', open: false, virus_name: 'Test.Signature-1', engine, log: expect.stringContaining('a story') });
+    expect(await checkOf(pb, build)).toMatchObject({
+      status: 'infected',
+      open: false,
+      virus_name: 'Test.Signature-1',
+      engine,
+      log: expect.stringContaining('a story'),
+    });
   });
 
   it('names what PocketBase refuses as invalid', async () => {
@@ -100,8 +115,41 @@ describe('the build store of PocketBase', () => {
     expect(Buffer.concat(chunks).equals(content)).toBe(true);
   });
 
+  it('goes on where the connection broke, and reads every byte once', async () => {
+    const content = new Uint8Array(3_000_000).map((_, at) => (at * 13) & 255);
+    await upload(pb, { 'big.bin': content });
+    const check = await claimOne();
+    await using cutter = await startCutter(new URL(pb.url), [700_000, 50_000, 1_000_000]);
+    using store = createBuildStore({ url: cutter.url, tokens: newSession() });
+    const stream = await store.open(check, check.files[0]!, never);
+    const chunks: Uint8Array[] = [];
+    for await (const chunk of stream.bytes) chunks.push(chunk);
+    expect(Buffer.concat(chunks).equals(content)).toBe(true);
+    expect(stream.sha256()).toBe(createHash('sha256').update(content).digest('hex'));
+    expect(cutter.connections()).toBe(4);
+  });
+
+  it('goes on after PocketBase was killed and started again', async () => {
+    const content = new Uint8Array(8_000_000).map((_, at) => (at * 13) & 255);
+    await upload(pb, { 'big.bin': content });
+    const check = await claimOne();
+    using store = createBuildStore({ url: pb.url, tokens: newSession(), limits: { rangeBytes: 1_000_000 } });
+    const stream = await store.open(check, check.files[0]!, never);
+    let length = 0;
+    let restarted: Promise<void> | null = null;
+    for await (const chunk of stream.bytes) {
+      length += chunk.length;
+      if (length < 2_000_000 || restarted !== null) continue;
+      await pb.kill();
+      restarted = pb.restart();
+    }
+    await restarted;
+    expect(length).toBe(content.length);
+    expect(stream.sha256()).toBe(createHash('sha256').update(content).digest('hex'));
+  });
+
   it('opens files with hostile names', async () => {
-    await upload(pb, { "a'\"; <script>\n%2e%2e#?.txt": 'abc', 'übergröße 漢字.txt': 'abc' });
+    await upload(pb, { 'a\'"; <script>\n%2e%2e#?.txt': 'abc', 'übergröße 漢字.txt': 'abc' });
     const check = await claimOne();
     using store = createBuildStore({ url: pb.url, tokens: newSession() });
     for (const file of check.files) expect((await store.open(check, file, never)).size).toBe(3);
@@ -113,6 +161,25 @@ describe('the build store of PocketBase', () => {
     await pb.sql(`UPDATE av_build_checks SET lease_token = 'stolen' WHERE id = '${check.id}'`);
     using store = createBuildStore({ url: pb.url, tokens: newSession() });
     await expect(store.open(check, check.files[0]!, never)).rejects.toMatchObject({ code: 'lease-lost' });
+  });
+});
+
+describe('the health of the hooks', () => {
+  it('is asked with the rights of the session, and understood', async () => {
+    const health = new HealthMonitor({ session: newSession(), clock: systemClock });
+    expect(health.why).toBe('the hooks have not been asked yet');
+    await upload(pb, { 'a.txt': 'abc' });
+    await health.ask(never);
+    expect(health.why).toBeNull();
+    expect(health.last).toMatchObject({ gate: 'enforce', counts: { pending: 1, clean: 0 } });
+  });
+
+  it('is a sentence when they are not there', async () => {
+    await using bare = await startPocketBase({ withoutOurHooks: true });
+    const health = new HealthMonitor({ session: new Session({ url: bare.url, ...superuser }), clock: systemClock });
+    await health.ask(never);
+    expect(health.why).toMatch(/^the hooks are not loaded in PocketBase/);
+    expect(health.last).toBeNull();
   });
 });
 
@@ -144,10 +211,16 @@ describe('the login', () => {
 
   it('says that multi-factor login is on', async () => {
     const superusers = await pb.client.collections.getOne('_superusers');
-    await pb.client.collections.update('_superusers', { otp: { ...superusers.otp, enabled: true }, mfa: { ...superusers.mfa, enabled: true } });
+    await pb.client.collections.update('_superusers', {
+      otp: { ...superusers.otp, enabled: true },
+      mfa: { ...superusers.mfa, enabled: true },
+    });
     const session = newSession();
     await expect(session.token(never)).rejects.toMatchObject({ message: expect.stringMatching(/multi-factor/) });
-    await pb.client.collections.update('_superusers', { mfa: { ...superusers.mfa, enabled: false }, otp: { ...superusers.otp, enabled: false } });
+    await pb.client.collections.update('_superusers', {
+      mfa: { ...superusers.mfa, enabled: false },
+      otp: { ...superusers.otp, enabled: false },
+    });
     expect(await newSession().token(never)).not.toBe('');
   });
 
@@ -160,3 +233,34 @@ describe('the login', () => {
     await expect(session.token(never)).rejects.toMatchObject({ message: expect.stringMatching(/superuser IPs/) });
   });
 });
+
+/** Passes connections on, and breaks the first ones off once so many bytes have come back. */
+async function startCutter(target: URL, cuts: readonly number[]): Promise<{ url: string; connections(): number } & AsyncDisposable> {
+  let connections = 0;
+  const sockets = new Set<Socket>();
+  const server = createServer((client) => {
+    const cut = cuts[connections++] ?? Number.POSITIVE_INFINITY;
+    let passed = 0;
+    const upstream = createConnection({ host: target.hostname, port: Number(target.port) });
+    for (const socket of [client, upstream]) sockets.add(socket.on('error', () => {}));
+    client.pipe(upstream).on('close', () => client.destroy());
+    upstream.on('data', (chunk: Buffer) => {
+      client.write(chunk.subarray(0, cut - passed));
+      passed += chunk.length;
+      if (passed < cut) return;
+      upstream.destroy();
+      client.destroySoon();
+    });
+  });
+  server.listen(0, '127.0.0.1');
+  await once(server, 'listening');
+  return {
+    url: `http://127.0.0.1:${(server.address() as AddressInfo).port}`,
+    connections: () => connections,
+    async [Symbol.asyncDispose]() {
+      server.close();
+      for (const socket of sockets) socket.destroy();
+      await once(server, 'close');
+    },
+  };
+}

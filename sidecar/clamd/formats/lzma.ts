@@ -22,6 +22,18 @@ export function unpackLzma(packed: Uint8Array, properties: Uint8Array, limit: nu
   return new Decoder(packed, first, limit).run();
 }
 
+/** The same of the first chunk of LZMA2, which is a row of pieces of LZMA with their lengths in front. */
+export function unpackFirstOfLzma2(packed: Buffer, limit: number): Buffer {
+  const control = packed.readUInt8(0);
+  const plainWithNewDictionary = 1;
+  if (control === plainWithNewDictionary) return packed.subarray(3, 3 + Math.min(limit, packed.readUInt16BE(1) + 1));
+  const lzmaWithNewEverything = 0xe0;
+  if (control < lzmaWithNewEverything) throw new RangeError('no beginning of LZMA2');
+  const length = ((control & 0x1f) << 16) + packed.readUInt16BE(1) + 1;
+  const properties = Buffer.concat([packed.subarray(5, 6), Buffer.alloc(4)]);
+  return unpackLzma(packed.subarray(6, 6 + packed.readUInt16BE(3) + 1), properties, Math.min(limit, length));
+}
+
 const probabilities = (count: number) => new Uint16Array(count).fill(half);
 
 class RangeDecoder {
@@ -215,6 +227,6 @@ class Decoder {
 
   #copy(length: number): void {
     const end = Math.min(this.#length + length, this.#out.length);
-    while (this.#length < end) this.#out[this.#length] = this.#byteBack(this.#reps[0]!), this.#length++;
+    for (; this.#length < end; this.#length++) this.#out[this.#length] = this.#byteBack(this.#reps[0]!);
   }
 }

@@ -26,7 +26,7 @@ const magics: readonly Magic[] = [
   { reason: 'unscannable:lz4', what: 'LZ4 legacy frame', at: 0, bytes: hex('02214c18') },
   { reason: 'unscannable:lzma', what: 'bare LZMA', at: 2, bytes: hex('00 00'), mask: hex('00 00'), confirm: isLzmaAlone },
   { reason: 'unscannable:lzip', what: 'lzip', at: 0, bytes: ascii('LZIP') },
-  { reason: 'unscannable:compress', what: 'Unix compress', at: 0, bytes: hex('1f9d') },
+  { reason: 'unscannable:compress', what: 'Unix compress', at: 0, bytes: hex('1f9d'), confirm: (head) => isCodeLength(head[2]) },
   { reason: 'unscannable:compress', what: 'Unix pack', at: 0, bytes: hex('1f1e') },
   { reason: 'unscannable:compress', what: 'SCO compress -H', at: 0, bytes: hex('1fa0') },
   { reason: 'unscannable:format', what: 'lzop', at: 0, bytes: hex('894c5a4f000d0a1a0a') },
@@ -76,6 +76,12 @@ function isLzmaAlone(head: Buffer): boolean {
   const dictionary = head.readUInt32LE(1);
   const size = head.readBigUInt64LE(5);
   return isRound(dictionary) && (size === 0xffff_ffff_ffff_ffffn || (size > 0n && size < 1n << 38n));
+}
+
+/** Of compress: the longest code, 9 to 16 bits. */
+function isCodeLength(byte = 0): boolean {
+  const bits = byte & 0x1f;
+  return bits >= 9 && bits <= 16;
 }
 
 function isRound(size: number): boolean {

@@ -18,21 +18,41 @@ export interface Streams {
   readonly folders: readonly Folder[];
 }
 
-const id = { end: 0, header: 1, archiveProperties: 2, additionalStreams: 3, mainStreams: 4, packInfo: 6, unpackInfo: 7, size: 9, crc: 10, folder: 11, encodedHeader: 23 };
+const id = {
+  end: 0,
+  header: 1,
+  archiveProperties: 2,
+  additionalStreams: 3,
+  mainStreams: 4,
+  packInfo: 6,
+  unpackInfo: 7,
+  size: 9,
+  crc: 10,
+  folder: 11,
+  unpackSizes: 12,
+  encodedHeader: 23,
+};
 
 /** More than any archive that clamd follows to the end has of anything. */
 const mostItems = 100_000;
 
-/**
- * `plain`: the streams of the archive, null where it has none. `packed`: the streams of the directory itself.
- * @throws RangeError where the bytes end too early or make no sense.
- */
-export function readSevenZipHeader(bytes: Buffer): { readonly kind: 'plain' | 'packed'; readonly streams: Streams | null } {
+export type SevenZipHeader =
+  /** The streams of the archive; null where it has none. */
+  | { readonly kind: 'plain'; readonly streams: Streams | null }
+  /** The streams of the directory itself, and the length of what the first coder of it puts out. */
+  | { readonly kind: 'packed'; readonly streams: Streams; readonly unpackedSize: number };
+
+/** @throws RangeError where the bytes end too early or make no sense. */
+export function readSevenZipHeader(bytes: Buffer): SevenZipHeader {
   const reader = new Reader(bytes);
   const kind = reader.byte();
-  if (kind === id.encodedHeader) return { kind: 'packed', streams: readStreams(reader) };
+  if (kind === id.encodedHeader) {
+    const streams = readStreams(reader);
+    reader.expect(id.unpackSizes);
+    return { kind: 'packed', streams, unpackedSize: reader.number() };
+  }
   if (kind !== id.header) throw new RangeError('no 7z header');
-  let next = reader.byte();
+  const next = reader.byte();
   if (next === id.archiveProperties || next === id.additionalStreams) throw new RangeError('7z properties that nobody writes');
   if (next !== id.mainStreams) return { kind: 'plain', streams: null };
   return { kind: 'plain', streams: readStreams(reader) };

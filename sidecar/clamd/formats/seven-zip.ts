@@ -1,7 +1,7 @@
 import type { UnscannableReason } from '../../scan/model.ts';
 import type { Look } from './look.ts';
-import { unpackLzma } from './lzma.ts';
-import { type Folder, readSevenZipHeader, type Streams } from './seven-zip-header.ts';
+import { unpackFirstOfLzma2, unpackLzma } from './lzma.ts';
+import { type Coder, type Folder, readSevenZipHeader, type Streams } from './seven-zip-header.ts';
 import { Tail } from './tail.ts';
 
 const signatureLength = 32;
@@ -9,8 +9,19 @@ const signatureLength = 32;
 const headerLimit = 256 * 1024;
 const reach = 4 * 1024 * 1024;
 
-const method = { copy: 0, lzma2: 0x21, lzma: 0x030101, ppmd: 0x030401, bcj: 0x03030103, bcj2: 0x0303011b, arm: 0x03030501, aes: 0x06f10701 };
+const method = {
+  copy: 0,
+  lzma2: 0x21,
+  lzma: 0x030101,
+  ppmd: 0x030401,
+  bcj: 0x03030103,
+  bcj2: 0x0303011b,
+  arm: 0x03030501,
+  aes: 0x06f10701,
+};
 const mainMethods: ReadonlySet<number> = new Set([method.copy, method.lzma, method.lzma2, method.ppmd]);
+
+const ppmdProperties = 5;
 
 /**
  * A 7z archive whose methods ClamAV unpacks: one of four, alone or behind one of two filters, or BCJ2 (CheckSupportedFolder in
@@ -27,7 +38,8 @@ export class SevenZipLook implements Look {
   }
 
   push(chunk: Uint8Array): void {
-    if (this.#head.length < signatureLength) this.#head = Buffer.concat([this.#head, chunk.subarray(0, signatureLength - this.#head.length)]);
+    if (this.#head.length < signatureLength)
+      this.#head = Buffer.concat([this.#head, chunk.subarray(0, signatureLength - this.#head.length)]);
     this.#tail.push(chunk);
   }
 
@@ -46,16 +58,18 @@ export class SevenZipLook implements Look {
     }
   }
 
-  #streams(header: Buffer): Streams | null {
-    const { kind, streams } = readSevenZipHeader(header);
-    if (kind === 'plain') return streams;
-    const coder = streams?.folders[0]?.coders[0];
-    const size = streams?.packSizes[0];
-    if (streams === null || coder === undefined || size === undefined) throw new RangeError('packed 7z header without data');
+  #streams(bytes: Buffer): Streams | null {
+    const header = readSevenZipHeader(bytes);
+    if (header.kind === 'plain') return header.streams;
+    const { packPosition, packSizes, folders } = header.streams;
+    const coders = folders[0]?.coders ?? [];
     // clamd says by itself that it cannot read an encrypted directory.
-    if (streams.folders[0]!.coders.some((one) => one.method === method.aes)) return streams;
-    if (coder.method !== method.lzma || streams.folders[0]!.coders.length !== 1) throw new RangeError('7z header packed by another method');
-    const unpacked = readSevenZipHeader(unpackLzma(this.#at(signatureLength + streams.packPosition, size), coder.properties, headerLimit));
+    if (coders.some((coder) => coder.method === method.aes)) return header.streams;
+    const [coder] = coders;
+    const [size] = packSizes;
+    if (coder === undefined || size === undefined || coders.length > 1) throw new RangeError('7z header packed in several steps');
+    const packed = this.#at(signatureLength + packPosition, size);
+    const unpacked = readSevenZipHeader(unpack(packed, coder, Math.min(header.unpackedSize, headerLimit)));
     if (unpacked.kind === 'packed') throw new RangeError('7z header packed twice');
     return unpacked.streams;
   }
@@ -68,15 +82,26 @@ export class SevenZipLook implements Look {
   }
 }
 
+function unpack(packed: Buffer, coder: Coder, limit: number): Buffer {
+  if (coder.method === method.lzma) return unpackLzma(packed, coder.properties, limit);
+  if (coder.method === method.lzma2) return unpackFirstOfLzma2(packed, limit);
+  throw new RangeError('7z header packed by another method');
+}
+
 function judge({ coders }: Folder): UnscannableReason | null {
-  const methods = coders.map((coder) => coder.method);
-  if (methods.includes(method.aes)) return 'unscannable:encrypted';
-  const isSupported = () => {
-    const [first, second, third, fourth] = methods;
-    if (first === undefined || !mainMethods.has(first)) return false;
-    if (coders.length === 1) return true;
-    if (coders.length === 2) return second === method.bcj || second === method.arm;
-    return coders.length === 4 && mainMethods.has(second!) && mainMethods.has(third!) && fourth === method.bcj2;
-  };
-  return isSupported() ? null : 'unscannable:7z-method';
+  if (coders.some((coder) => coder.method === method.aes)) return 'unscannable:encrypted';
+  return isUnpacked(coders) ? null : 'unscannable:7z-method';
+}
+
+function isUnpacked(coders: readonly Coder[]): boolean {
+  const [first, second, third, fourth] = coders;
+  if (first === undefined || !isMain(first)) return false;
+  if (second === undefined) return true;
+  if (third === undefined) return second.method === method.bcj || second.method === method.arm;
+  return coders.length === 4 && isMain(second) && isMain(third) && fourth?.method === method.bcj2;
+}
+
+/** Some packers write PPMd with properties of their own, which clamd refuses. */
+function isMain(coder: Coder): boolean {
+  return mainMethods.has(coder.method) && (coder.method !== method.ppmd || coder.properties.length === ppmdProperties);
 }

@@ -1,0 +1,110 @@
+import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
+import fc from 'fast-check';
+import { describe, expect, it } from 'vitest';
+import { rarOf, tarOf } from '../payloads.ts';
+import { createLook } from './look.ts';
+
+function lookAt(bytes: Uint8Array, { chunkLength = 65_536, unpacksRar = false } = {}): string | null {
+  const look = createLook(bytes.length, { unpacksRar });
+  for (let at = 0; at < bytes.length; at += chunkLength) look.push(bytes.subarray(at, at + chunkLength));
+  return look.end();
+}
+
+const text = Buffer.from('some text that stands for content\n');
+const begins = (start: string, encoding: BufferEncoding = 'latin1') =>
+  Buffer.concat([Buffer.from(start, encoding), Buffer.alloc(100, 'x')]);
+const lzmaHeader = (dictionary: number, size: bigint) => {
+  const header = Buffer.alloc(13);
+  header.writeUInt8(0x5d, 0);
+  header.writeUInt32LE(dictionary, 1);
+  header.writeBigUInt64LE(size, 5);
+  return Buffer.concat([header, Buffer.alloc(20)]);
+};
+
+describe('the first bytes', () => {
+  it.each([
+    ['Zstandard', zstdCompressSync(text), 'zstd'],
+    ['a skippable frame', begins('5a2a4d18', 'hex'), 'zstd'],
+    ['an LZ4 frame', begins('04224d18', 'hex'), 'lz4'],
+    ['an old LZ4 frame', begins('02214c18', 'hex'), 'lz4'],
+    ['bare LZMA of unknown size', lzmaHeader(8 << 20, 0xffff_ffff_ffff_ffffn), 'lzma'],
+    ['bare LZMA of known size', lzmaHeader(3 << 19, 68n), 'lzma'],
+    ['lzip', begins('LZIP\x01'), 'lzip'],
+    ['Unix compress', begins('1f9d90', 'hex'), 'compress'],
+    ['RAR 4', rarOf('a', text), 'rar'],
+    ['RAR 5', begins('Rar!\x1a\x07\x01\x00'), 'rar'],
+    ['lzop', begins('894c5a4f000d0a1a0a', 'hex'), 'format'],
+    ['a Debian package', begins('!<arch>\ndebian-binary   '), 'format'],
+    ['rpm', begins('edabeedb', 'hex'), 'format'],
+    ['SquashFS', begins('hsqs'), 'format'],
+    ['an AppImage', begins('\x7fELF\x02\x01\x01\x00AI\x02'), 'format'],
+    ['ACE', begins('1234567**ACE**'), 'format'],
+  ])('mark %s', (_, bytes, reason) => {
+    for (const chunkLength of [1, 5, 1000]) expect(lookAt(bytes, { chunkLength })).toBe(`unscannable:${reason}`);
+  });
+
+  it.each([
+    ['nothing', Buffer.alloc(0)],
+    ['one byte', Buffer.from('x')],
+    ['text', text],
+    ['a program', begins('\x7fELF\x02\x01\x01\x00')],
+    ['tar', tarOf('a', text)],
+    ['gzip', gzipSync(text)],
+    ['zeros', Buffer.alloc(5000)],
+    ['zlib', deflateSync(text)],
+    ['a JSON file', Buffer.from('{"a": [1, 2, 3], "b": "]]]]"}')],
+    ['almost Unix compress', begins('1f9d00', 'hex')],
+    ['almost bare LZMA', lzmaHeader(12345, 68n)],
+  ])('leave %s to the engine', (_, bytes) => {
+    expect(lookAt(bytes)).toBeNull();
+  });
+
+  it('leave RAR to an engine that unpacks it', () => {
+    expect(lookAt(rarOf('a', text), { unpacksRar: true })).toBeNull();
+  });
+
+  it('say the same whatever the chunks', () => {
+    const bytes = fc.oneof(
+      fc.uint8Array({ maxLength: 500 }),
+      fc.constantFrom<Uint8Array>(rarOf('a', text), zstdCompressSync(text), tarOf('a', text)),
+    );
+    fc.assert(
+      fc.property(bytes, fc.integer({ min: 1, max: 100 }), (content, chunkLength) => {
+        expect(lookAt(content, { chunkLength })).toBe(lookAt(content));
+      }),
+    );
+  });
+});
+
+describe('xz', () => {
+  const xz = Buffer.concat([Buffer.from('fd377a585a000004', 'hex'), Buffer.alloc(64, 1), Buffer.from('YZ')]);
+
+  it('is left to the engine where it ends as it must', () => {
+    expect(lookAt(xz)).toBeNull();
+    expect(lookAt(Buffer.concat([xz, Buffer.alloc(8)]))).toBeNull();
+  });
+
+  it('is damaged where it is cut', () => {
+    expect(lookAt(xz.subarray(0, 50))).toBe('unscannable:damaged');
+    expect(lookAt(xz.subarray(0, 6))).toBe('unscannable:damaged');
+  });
+});
+
+describe('an OLE2 container', () => {
+  function container(entryAt: number, nameLength = 34): Buffer {
+    const bytes = Buffer.alloc(8192);
+    Buffer.from('d0cf11e0a1b11ae1', 'hex').copy(bytes);
+    Buffer.from('EncryptedPackage', 'utf16le').copy(bytes, entryAt);
+    bytes.writeUInt16LE(nameLength, entryAt + 64);
+    return bytes;
+  }
+
+  it.each([1, 127, 128, 200, 4096, 8192])('with an encrypted package is encrypted (chunks of %i)', (chunkLength) => {
+    expect(lookAt(container(1024 + 3 * 128), { chunkLength })).toBe('unscannable:encrypted');
+  });
+
+  it('that only mentions one is left to the engine', () => {
+    expect(lookAt(container(1024 + 64))).toBeNull();
+    expect(lookAt(container(1024, 36))).toBeNull();
+  });
+});
