@@ -4,11 +4,14 @@ import type * as Library from './lib/handlers.ts';
 $app.rootCmd!.addCommand((require(`${__hooks}/av/lib.js`) as typeof Library).superuserCommand());
 
 $app.onServe().bindFunc((e) => {
-  const lib = require(`${__hooks}/av/lib.js`) as typeof Library;
   // By id: a name would slip past a rename, and an untagged model hook runs for every row of the log.
-  const builds = lib.buildsCollectionId(e.app);
+  const { builds, checks, history } = (require(`${__hooks}/av/lib.js`) as typeof Library).collectionIds(e.app);
+  // biome-ignore-start format: one registration a line
   onModelCreateExecute((e) => {
     require(`${__hooks}/av/lib.js`).createCheckWithBuild(e);
+  }, builds);
+  onModelUpdate((e) => {
+    require(`${__hooks}/av/lib.js`).closeBeforeOverwrite(e);
   }, builds);
   onModelUpdateExecute((e) => {
     require(`${__hooks}/av/lib.js`).resetCheckWhenFilesChange(e);
@@ -22,28 +25,43 @@ $app.onServe().bindFunc((e) => {
   onModelAfterUpdateSuccess((e) => {
     require(`${__hooks}/av/lib.js`).notifyOfBuild(e);
   }, builds);
-  const history = e.app.findCollectionByNameOrId('av_scan_history').id;
+  onRecordCreateRequest((e) => {
+    require(`${__hooks}/av/lib.js`).refuseDirectWrite(e);
+  }, checks);
+  onRecordUpdateRequest((e) => {
+    require(`${__hooks}/av/lib.js`).refuseDirectWrite(e);
+  }, checks);
+  onModelCreate((e) => {
+    require(`${__hooks}/av/lib.js`).refuseHistoryChange(e);
+  }, history);
   onModelUpdate((e) => {
     require(`${__hooks}/av/lib.js`).refuseHistoryChange(e);
   }, history);
   onModelDelete((e) => {
     require(`${__hooks}/av/lib.js`).refuseHistoryChange(e);
   }, history);
+  onCollectionUpdate(
+    (e) => {
+      require(`${__hooks}/av/lib.js`).refuseReshape(e);
+    },
+    checks,
+    history,
+  );
+  onCollectionDelete(
+    (e) => {
+      require(`${__hooks}/av/lib.js`).refuseDrop(e);
+    },
+    checks,
+    history,
+  );
+  // biome-ignore-end format: one registration a line
   e.next();
 });
 
+// biome-ignore-start format: one registration a line
 onFileDownloadRequest((e) => {
   require(`${__hooks}/av/lib.js`).gateDownload(e);
 });
-onRecordCreateRequest((e) => {
-  require(`${__hooks}/av/lib.js`).refuseDirectWrite(e);
-}, 'av_build_checks');
-onRecordUpdateRequest((e) => {
-  require(`${__hooks}/av/lib.js`).refuseDirectWrite(e);
-}, 'av_build_checks');
-onCollectionDelete((e) => {
-  require(`${__hooks}/av/lib.js`).refuseHistoryChange(e);
-}, 'av_scan_history');
 
 routerAdd(
   'POST',
@@ -97,3 +115,4 @@ routerAdd(
 cronAdd('av-sweep', '* * * * *', () => {
   require(`${__hooks}/av/lib.js`).sweep($app);
 });
+// biome-ignore-end format: one registration a line

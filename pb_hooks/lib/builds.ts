@@ -1,35 +1,52 @@
 /** A build and its check, in one transaction: both rows or none. */
-import { appendLog, apply, fileFields, fileNames, findCheck, forgetVerdict, newCheck, stateOf } from './checks.ts';
-import { appendHistory } from './history.ts';
+import { appendLog, apply, buildFiles, fileFields, fileNames, findCheck, forgetVerdict, newCheck, stateOf } from './checks.ts';
+import { appendHistory, lastRevisions } from './history.ts';
+import { refusal } from './http.ts';
 import { begin, filesChanged } from './rules.ts';
+
+/** How long an overwritten build waits for the end of its upload, should that end never be told. */
+const OVERWRITE_MS = 600_000;
 
 /** onModelCreateExecute of the builds collection: runs after the upload, around the INSERT. */
 export function createCheckWithBuild(e: core.ModelEvent): void {
   const build = recordOf(e);
   const filled = hasFiles(build);
   withinTransaction(e, (tx) => {
+    e.next();
     const check = newCheck(tx, build.id);
     apply(check, begin(filled, 1, Date.now()));
     tx.saveNoValidate(check);
+    return check;
   });
 }
 
 /** onModelUpdateExecute of the builds collection. */
 export function resetCheckWhenFilesChange(e: core.ModelEvent): void {
   const build = recordOf(e);
-  const change = changeOf(build);
-  if (change === null) return e.next();
+  // Asked before e.next(): afterwards new files are plain names.
+  const added = newFileNames(build).length > 0;
   const filled = hasFiles(build);
   withinTransaction(e, (tx) => {
-    const now = Date.now();
-    const check = findCheck(tx, build.id) ?? newCheck(tx, build.id);
-    const patch = check.isNew() ? begin(filled, 1, now) : filesChanged(stateOf(check), change, filled, now);
-    if (patch === null) return;
-    apply(check, patch);
-    forgetVerdict(check);
-    appendLog(check, `${new Date(now).toISOString()} The files of the build changed; whatever was said of it before no longer counts.`);
-    tx.saveNoValidate(check);
+    // What is stored, not what the record was loaded with: another update may have come in between.
+    const before = buildFiles(tx, build.id);
+    e.next();
+    const change = added ? 'added' : changeOf(before, new Set(fileNames(build)));
+    return change === null ? null : resetCheck(tx, build.id, change, filled);
   });
+}
+
+/**
+ * onModelUpdate of the builds collection, before the upload. A new file is stored before any row changes, so one that takes a name in
+ * use (only code of the host can do that) would be served under the old verdict: the check is closed first, in its own transaction.
+ */
+export function closeBeforeOverwrite(e: core.ModelEvent): void {
+  const build = recordOf(e);
+  const added = newFileNames(build);
+  if (added.length > 0) {
+    const listed = buildFiles(e.app, build.id);
+    if (added.some((name) => listed.has(name))) closeForOverwrite(e.app, build.id);
+  }
+  e.next();
 }
 
 /** onModelDelete of the builds collection, before the check goes with it: the deletion of an infected build goes on record. */
@@ -49,22 +66,50 @@ export function recordDeletionOfInfected(e: core.ModelEvent): void {
   }
 }
 
-/** What an update that is about to be saved does to the set of files; null where it leaves it, in whatever order. */
-function changeOf(build: core.Record): 'added' | 'removed' | null {
-  if (newFilesOf(build).length > 0) return 'added';
-  const before = new Set(fileNames(build.original()));
-  const after = new Set(fileNames(build));
+function resetCheck(tx: CoreApp, build: string, change: 'added' | 'removed', filled: boolean): core.Record {
+  const now = Date.now();
+  const check = findCheck(tx, build) ?? newCheck(tx, build);
+  const patch = check.isNew() ? begin(filled, nextRevision(tx, build), now) : filesChanged(stateOf(check), change, filled, now);
+  if (patch === null) {
+    appendLog(check, now, 'Files of the build were removed; the verdict holds for the others.');
+  } else {
+    apply(check, patch);
+    forgetVerdict(check);
+    appendLog(check, now, 'The files of the build changed; whatever was said of it before no longer counts.');
+  }
+  tx.saveNoValidate(check);
+  return check;
+}
+
+function closeForOverwrite(app: CoreApp, build: string): void {
+  // Inside another transaction it would close only when that one commits, long after the bytes have changed.
+  if (app.isTransactional()) {
+    throw refusal(400, 'A file cannot take the name of a stored one within a transaction or batch.', 'files', 'name_in_use');
+  }
+  app.runInTransaction((tx) => {
+    const check = resetCheck(tx, build, 'added', true);
+    apply(check, { notBefore: Date.now() + OVERWRITE_MS });
+    tx.saveNoValidate(check);
+  });
+}
+
+function nextRevision(tx: CoreApp, build: string): number {
+  return (lastRevisions(tx, [build]).get(build) ?? 0) + 1;
+}
+
+/** What an update did to the set of files; null where it left it, in whatever order. */
+function changeOf(before: ReadonlySet<string>, after: ReadonlySet<string>): 'added' | 'removed' | null {
   for (const name of after) if (!before.has(name)) return 'added';
   return after.size < before.size ? 'removed' : null;
 }
 
 /** Whether a build about to be saved will have files: new ones are objects until it is saved, and no names yet. */
 function hasFiles(build: core.Record): boolean {
-  return newFilesOf(build).length > 0 || fileNames(build).length > 0;
+  return newFileNames(build).length > 0 || fileNames(build).length > 0;
 }
 
-function newFilesOf(build: core.Record): unknown[] {
-  return fileFields(build.collection()).flatMap((field) => [...build.getUnsavedFiles(field)]);
+function newFileNames(build: core.Record): string[] {
+  return fileFields(build.collection()).flatMap((field) => build.getUnsavedFiles(field).map((file) => file!.name));
 }
 
 function recordOf(e: core.ModelEvent): core.Record {
@@ -72,25 +117,30 @@ function recordOf(e: core.ModelEvent): core.Record {
 }
 
 /**
- * Runs the rest of the chain and `extra` in one transaction. PocketBase deletes the uploaded files when this throws, so a throw is
- * passed on only while nothing is committed: what comes after COMMIT is another hook's failure on a stored build.
+ * Runs `work`, which carries on the chain, in one transaction; it answers the check that it wrote, if any. PocketBase deletes the
+ * uploaded files when this throws, so a throw is passed on unless the check as written can be read back: then the transaction is
+ * committed, and what failed afterwards is another hook on a stored build.
  */
-function withinTransaction(e: core.ModelEvent, extra: (tx: CoreApp) => void): void {
+function withinTransaction(e: core.ModelEvent, work: (tx: CoreApp) => core.Record | null): void {
   const outer = e.app;
-  let finished = false;
+  let written: core.Record | null = null;
   try {
     outer.runInTransaction((tx) => {
       e.app = tx;
-      e.next();
-      extra(tx);
-      finished = true;
+      written = work(tx);
     });
   } catch (error) {
-    if (!finished || outer.isTransactional() || findCheck(outer, recordOf(e).id) === null) throw error;
+    if (outer.isTransactional() || !isStored(outer, written)) throw error;
     outer
       .logger()
       .error('av: an after-success hook failed; the build and its check are stored', 'build', recordOf(e).id, 'error', String(error));
   } finally {
     e.app = outer;
   }
+}
+
+function isStored(app: CoreApp, written: core.Record | null): boolean {
+  if (written === null) return false;
+  const stored = findCheck(app, written.getString('build'));
+  return stored !== null && ['id', 'updated', 'status', 'log'].every((field) => stored.getString(field) === written.getString(field));
 }

@@ -1,6 +1,7 @@
 /** Checks as rows: reading the state that the rules need, writing a patch, finding the collections. */
 import { dateMs, dateText } from './dates.ts';
 import type { CheckState, Patch, Status } from './rules.ts';
+import type { WireFileVerdict } from './wire.ts';
 
 export const CHECKS = 'av_build_checks';
 export const HISTORY = 'av_scan_history';
@@ -37,6 +38,20 @@ export function buildsCollectionId(app: CoreApp): string {
   return relation.collectionId;
 }
 
+/** Ids of our two collections and of the builds. Throws with the cure where one is missing, so that PocketBase does not serve without them. */
+export function collectionIds(app: CoreApp): { builds: string; checks: string; history: string } {
+  const id = (name: string) => {
+    try {
+      return app.findCollectionByNameOrId(name).id;
+    } catch {
+      throw new Error(
+        `Pocketwarden: the collection ${name} is missing. Run "migrate down 3" and "migrate up" with its migrations to make it again.`,
+      );
+    }
+  };
+  return { history: id(HISTORY), checks: id(CHECKS), builds: buildsCollectionId(app) };
+}
+
 /** A copy: what is applied to the row afterwards does not show in it. */
 export function stateOf(check: core.Record): CheckState {
   return {
@@ -52,6 +67,7 @@ export function stateOf(check: core.Record): CheckState {
     leaseToken: check.getString('lease_token'),
     worker: check.getString('worker'),
     releasedBy: check.getString('released_by'),
+    findings: check.getString('released_by') === '' ? '' : findingsOf(JSON.parse(check.getString('files') || '[]') ?? []),
   };
 }
 
@@ -62,13 +78,28 @@ export function apply(check: core.Record, patch: Patch): void {
   }
 }
 
+/** What was found in which file, or why it could not be judged, as one text that is equal for equal findings. */
+export function findingsOf(files: readonly WireFileVerdict[]): string {
+  return files
+    .filter(({ verdict }) => verdict !== 'clean')
+    .map(({ name, signature, reason }) => JSON.stringify([name, signature ?? reason]))
+    .sort()
+    .join('\n');
+}
+
 /** Forgets what an engine said of files that are no longer the ones of the build. */
 export function forgetVerdict(check: core.Record): void {
   check.set('files', null);
   check.set('engine', null);
 }
 
-export function appendLog(check: core.Record, lines: string): void {
+/** One line with its time. */
+export function appendLog(check: core.Record, at: number, line: string): void {
+  appendStory(check, `${new Date(at).toISOString()} ${line}`);
+}
+
+/** Lines as they are; the oldest are dropped beyond the cap. */
+export function appendStory(check: core.Record, lines: string): void {
   const whole = [check.getString('log'), lines.trimEnd()].filter((part) => part !== '').join('\n');
   if (whole.length <= LOG_CAP) return check.set('log', whole);
   const tail = whole.slice(-LOG_CAP);
@@ -89,6 +120,11 @@ export function newCheck(app: CoreApp, buildId: string): core.Record {
 /** Names of all files of a build, over all its file fields. */
 export function fileNames(build: core.Record): string[] {
   return fileFields(build.collection()).flatMap((field) => [...build.getStringSlice(field)]);
+}
+
+/** Names of the stored files of a build; empty where there is no such build. */
+export function buildFiles(app: CoreApp, build: string): Set<string> {
+  return new Set(app.findRecordsByIds(buildsCollectionId(app), [build]).flatMap((record) => fileNames(record!)));
 }
 
 /** Names of the file fields of a collection. */

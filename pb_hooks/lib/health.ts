@@ -71,7 +71,12 @@ function countByReason(app: CoreApp): { [reason: string]: number } {
 
 function oldestPendingSeconds(app: CoreApp): number {
   const rows = arrayOf(new DynamicModel({ since: '' }));
-  app.db().newQuery(`SELECT pending_since AS since FROM ${CHECKS} WHERE status = 'pending' ORDER BY pending_since LIMIT 1`).all(rows);
+  app
+    .db()
+    .newQuery(
+      `SELECT pending_since AS since FROM ${CHECKS} INDEXED BY idx_av_build_checks_pending WHERE status = 'pending' ORDER BY pending_since LIMIT 1`,
+    )
+    .all(rows);
   const since = rows[0] ? dateMs(String(rows[0]['since'])) : 0;
   return since === 0 ? 0 : Math.max(0, Date.now() - since) / 1000;
 }

@@ -89,14 +89,24 @@ export function entryText(event: HistoryEvent, at: string): string {
   return JSON.stringify({ ...event, at }, keys as unknown as string[]);
 }
 
+/** The highest revision on record of each of these builds that has any. Reads the whole history: for the rare check that is missing. */
+export function lastRevisions(app: CoreApp, builds: readonly string[]): Map<string, number> {
+  const rows = arrayOf(new DynamicModel({ build: '', revision: 0 }));
+  app
+    .db()
+    .newQuery(
+      `SELECT json_extract(entry, '$.build') AS build, MAX(json_extract(entry, '$.revision')) AS revision FROM ${HISTORY}
+       WHERE json_extract(entry, '$.revision') IS NOT NULL AND json_extract(entry, '$.build') IN (SELECT value FROM json_each({:builds}))
+       GROUP BY 1`,
+    )
+    .bind({ builds: JSON.stringify(builds) })
+    .all(rows);
+  return new Map(rows.map((row) => [String(row['build']), Number(row['revision'])]));
+}
+
 function lastRow(tx: CoreApp): { seq: number; hash: string } {
   const rows = arrayOf(new DynamicModel({ seq: 0, hash: '' }));
   tx.db().newQuery(`SELECT seq, hash FROM ${HISTORY} ORDER BY seq DESC LIMIT 1`).all(rows);
   const last = rows[0];
   return last ? { seq: Number(last['seq']), hash: String(last['hash']) } : { seq: 0, hash: '' };
-}
-
-/** Refuses every change and removal; bound at model level, where truncation passes too. */
-export function refuseHistoryChange(): void {
-  throw new ForbiddenError('The scan history is append-only.');
 }

@@ -37,17 +37,18 @@ export function hasEnded(check: core.Record, token: string): boolean {
 
 /** Ends every lease that has run out. Within the caller's transaction. */
 export function endLapsedLeases(tx: CoreApp, maxRetries: number, now: number): void {
-  const ids = idsOf(tx, `SELECT id FROM ${CHECKS} WHERE lease_until != '' AND lease_until < {:now} LIMIT 500`, { now: dateText(now) });
+  const ids = idsOf(
+    tx,
+    `SELECT id FROM ${CHECKS} INDEXED BY idx_av_build_checks_lease WHERE lease_until != '' AND lease_until < {:now} LIMIT 500`,
+    { now: dateText(now) },
+  );
   for (const check of recordsOf(tx, ids)) {
     const state = stateOf(check);
     const begun = tx.store().has(begunKey(state.leaseToken));
     const patch = lapsed(state, begun, maxRetries, now, Math.random());
     forgetBegun(tx, state.leaseToken);
     apply(check, patch);
-    appendLog(
-      check,
-      `${new Date(now).toISOString()} The lease of ${state.worker} ran out${begun ? ' after it had asked for the files' : ' before it had begun'}.`,
-    );
+    appendLog(check, now, `The lease of ${state.worker} ran out${begun ? ' after it had asked for the files' : ' before it had begun'}.`);
     tx.saveNoValidate(check);
     if (patch.status === 'error')
       appendHistory(tx, [{ event: 'failed', check: check.id, build: check.getString('build'), reason: patch.reason }]);
@@ -57,7 +58,11 @@ export function endLapsedLeases(tx: CoreApp, maxRetries: number, now: number): v
 /** How many leases live, and whether one of them is a suspect's, which must be scanned alone. */
 export function liveLeases(tx: CoreApp): { count: number; suspect: boolean } {
   const row = new DynamicModel({ count: 0, suspects: 0 });
-  tx.db().newQuery(`SELECT COUNT(*) AS count, COALESCE(SUM(suspect), 0) AS suspects FROM ${CHECKS} WHERE lease_until != ''`).one(row);
+  tx.db()
+    .newQuery(
+      `SELECT COUNT(*) AS count, COALESCE(SUM(suspect), 0) AS suspects FROM ${CHECKS} INDEXED BY idx_av_build_checks_lease WHERE lease_until != ''`,
+    )
+    .one(row);
   return { count: Number(row['count']), suspect: Number(row['suspects']) > 0 };
 }
 

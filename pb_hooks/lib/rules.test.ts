@@ -17,7 +17,7 @@ import {
 
 const now = 1_800_000_000_000;
 type Whole = CheckState & Required<Patch>;
-const fresh = (patch: Patch = {}): Whole => ({ ...(begin(true, 1, now) as Whole), ...patch });
+const fresh = (some: Partial<Whole> = {}): Whole => ({ ...(begin(true, 1, now) as Whole), findings: '', ...some });
 const scanning = (patch: Patch = {}): Whole =>
   fresh({ status: 'scanning', leaseToken: 't', leaseUntil: now + 60_000, worker: 'w', ...patch });
 const released = { releasedBy: 'ana', releasedAt: now, releaseReason: 'known tool', open: true };
@@ -58,9 +58,9 @@ const step: fc.Arbitrary<Step> = fc.oneof(
   fc.constantFrom('A', 'B').map(
     (virusName): Step =>
       (before) =>
-        settled(before, { kind: 'infected', virusName }, now),
+        settled(before, { kind: 'infected', virusName }, virusName, now),
   ),
-  fc.constant<Step>((before) => settled(before, { kind: 'unscannable', reason: 'unscannable:lz4' }, now)),
+  fc.constant<Step>((before) => settled(before, { kind: 'unscannable', reason: 'unscannable:lz4' }, 'lz4', now)),
 );
 
 describe('the next state of a check', () => {
@@ -114,7 +114,7 @@ describe('the next state of a check', () => {
   });
 
   it('opens on clean and forgets failures', () => {
-    expect(settled(scanning({ attempts: 2, suspect: true, lapses: 1 }), { kind: 'clean' }, now)).toMatchObject({
+    expect(settled(scanning({ attempts: 2, suspect: true, lapses: 1 }), { kind: 'clean' }, '', now)).toMatchObject({
       status: 'clean',
       open: true,
       attempts: 0,
@@ -125,20 +125,26 @@ describe('the next state of a check', () => {
     });
   });
 
-  it('keeps a release for the same finding alone', () => {
-    const before = fresh({ status: 'infected', virusName: 'A', ...released });
-    expect(settled(before, { kind: 'infected', virusName: 'A' }, now)).toMatchObject({ open: true });
-    expect(settled(before, { kind: 'infected', virusName: 'B' }, now)).toMatchObject({ open: false, releasedBy: '' });
-    expect(settled(before, { kind: 'clean' }, now)).toMatchObject({ open: true, releasedBy: '' });
-    const unjudged = fresh({ status: 'error', reason: 'unscannable:zstd', ...released });
-    expect(settled(unjudged, { kind: 'unscannable', reason: 'unscannable:zstd' }, now)).toMatchObject({ open: true });
-    expect(settled(unjudged, { kind: 'unscannable', reason: 'unscannable:lz4' }, now)).toMatchObject({ open: false, releasedBy: '' });
+  it('keeps a release for the same findings alone', () => {
+    const before = fresh({ status: 'infected', virusName: 'A', ...released, findings: 'A in x' });
+    const infected = (virusName: string, findings: string) => settled(before, { kind: 'infected', virusName }, findings, now);
+    expect(infected('A', 'A in x')).toMatchObject({ open: true });
+    expect(infected('B', 'B in x')).toMatchObject({ open: false, releasedBy: '' });
+    expect(infected('A', 'A in x, B in y')).toMatchObject({ open: false, releasedBy: '' });
+    expect(settled(before, { kind: 'clean' }, '', now)).toMatchObject({ open: true, releasedBy: '' });
+    const unjudged = fresh({ status: 'error', reason: 'unscannable:zstd', ...released, findings: 'zstd' });
+    const again = (findings: string) => settled(unjudged, { kind: 'unscannable', reason: 'unscannable:zstd' }, findings, now);
+    expect(again('zstd')).toMatchObject({ open: true });
+    expect(again('zstd, lz4')).toMatchObject({ open: false, releasedBy: '' });
   });
 
   it('closes a clean build at once when a rescan finds or cannot judge', () => {
     const before = fresh({ status: 'clean', open: true });
-    expect(settled(before, { kind: 'infected', virusName: 'A' }, now)).toMatchObject({ status: 'infected', open: false });
-    expect(settled(before, { kind: 'unscannable', reason: 'unscannable:zstd' }, now)).toMatchObject({ status: 'error', open: false });
+    expect(settled(before, { kind: 'infected', virusName: 'A' }, 'A', now)).toMatchObject({ status: 'infected', open: false });
+    expect(settled(before, { kind: 'unscannable', reason: 'unscannable:zstd' }, 'zstd', now)).toMatchObject({
+      status: 'error',
+      open: false,
+    });
   });
 
   it('backs off twice as long each time, with a cap and jitter', () => {
@@ -168,7 +174,7 @@ describe('the next state of a check', () => {
 
   it('never counts what is not the fault of the check', () => {
     for (const code of ['engine-unavailable', 'interrupted'] as const)
-      expect(gaveBack(scanning(), code, 1, now, 0)).toEqual({ status: 'pending', leaseUntil: 0, worker: '' });
+      expect(gaveBack(scanning(), code, 1, now, 0)).toEqual({ status: 'pending', lapses: 0, leaseUntil: 0, worker: '' });
   });
 
   it('leaves a rescan that fails as it was', () => {

@@ -7,8 +7,8 @@ import type { GiveBackCode, Reason, UnscannableReason } from './reasons.ts';
 export type Status = 'pending' | 'scanning' | 'clean' | 'infected' | 'error';
 export const statuses: readonly Status[] = ['pending', 'scanning', 'clean', 'infected', 'error'];
 
-/** What the rules read of a check; dates are 0 where they are not set. */
-export interface CheckState {
+/** What the rules read and write of a check; dates are 0 where they are not set. */
+interface Shared {
   status: Status;
   reason: Reason | '';
   virusName: string;
@@ -28,8 +28,14 @@ export interface CheckState {
   releasedBy: string;
 }
 
+/** What they read. */
+export interface CheckState extends Shared {
+  /** What was found when it was released, as one text; '' where it is not released. */
+  findings: string;
+}
+
 /** What they write. */
-export interface Patch extends Partial<CheckState> {
+export interface Patch extends Partial<Shared> {
   open?: boolean;
   notBefore?: number;
   leaseUntil?: number;
@@ -119,6 +125,7 @@ export function gaveBack(state: CheckState, code: GiveBackCode, maxRetries: numb
 export function settled(
   state: CheckState,
   verdict: { kind: 'clean' } | { kind: 'infected'; virusName: string } | { kind: 'unscannable'; reason: UnscannableReason },
+  findings: string,
   now: number,
 ): Patch {
   const ended: Patch = { ...noFailures, ...endedLease, rescanAt: 0, pendingSince: 0, scanTime: now };
@@ -126,11 +133,11 @@ export function settled(
     case 'clean':
       return { ...ended, ...noRelease, status: 'clean', open: true, reason: '', virusName: '' };
     case 'infected': {
-      const kept = state.releasedBy !== '' && state.status === 'infected' && state.virusName === verdict.virusName;
+      const kept = state.releasedBy !== '' && state.status === 'infected' && state.findings === findings;
       return { ...ended, ...(kept ? {} : noRelease), status: 'infected', open: kept, reason: '', virusName: verdict.virusName };
     }
     case 'unscannable': {
-      const kept = state.releasedBy !== '' && state.status === 'error' && state.reason === verdict.reason;
+      const kept = state.releasedBy !== '' && state.status === 'error' && state.findings === findings;
       return { ...ended, ...(kept ? {} : noRelease), status: 'error', open: kept, reason: verdict.reason, virusName: '' };
     }
     default:
@@ -138,15 +145,20 @@ export function settled(
   }
 }
 
+/** It says that it is being scanned while nobody holds a lease on it: someone changed the row by hand. */
+export function unleased(state: CheckState, now: number): Patch {
+  return { ...noLease, status: 'pending', open: false, pendingSince: state.pendingSince || now };
+}
+
 /** A verdict of an older installation, taken over. Trusted or not, it is scanned again: at leisure, or before it opens. */
 export function imported(status: Status, virusName: string, trustClean: boolean, hasFiles: boolean, now: number): Patch {
-  if (status === 'infected') return { ...begin(true, 0, now), status, virusName, pendingSince: 0 };
+  if (status === 'infected') return { ...begin(true, 0, now), status, virusName, pendingSince: 0, rescanAt: now };
   if (status === 'clean' && trustClean && hasFiles) return { ...begin(true, 0, now), status, open: true, pendingSince: 0, rescanAt: now };
   return begin(hasFiles, 0, now);
 }
 
 function requeued(state: CheckState): Patch {
-  return isRescan(state) ? {} : { status: 'pending' };
+  return isRescan(state) ? { lapses: 0 } : { lapses: 0, status: 'pending' };
 }
 
 function counted(state: CheckState, reason: Reason, maxRetries: number, now: number, jitter: number): Patch {

@@ -1,5 +1,5 @@
 /** The shape of `av_build_checks`: created, or an older table of that name brought to it. */
-import { CHECKS } from './checks.ts';
+import { CHECKS, HISTORY } from './checks.ts';
 import { statuses } from './rules.ts';
 
 type FieldShape = { name: string; type: string; [option: string]: unknown };
@@ -44,6 +44,12 @@ const indexes: [name: string, unique: boolean, columns: string, where: string][]
   ['idx_av_build_checks_suspect', false, '`updated`', '`suspect` = TRUE'],
   ['idx_av_build_checks_rescan', false, '`rescan_at`', "`rescan_at` != ''"],
 ];
+
+/** Fields and indexes that are ours. */
+export function ownNames(collection: typeof CHECKS | typeof HISTORY): { fields: string[]; indexes: string[] } {
+  if (collection === HISTORY) return { fields: ['seq', 'entry', 'hash', 'created'], indexes: ['idx_av_scan_history_seq'] };
+  return { fields: shape('').map(({ name }) => name), indexes: indexes.map(([name]) => name) };
+}
 
 /** What keeps an existing table from becoming ours, in one sentence; null when nothing does. */
 export function incompatibility(existing: core.Collection): string | null {

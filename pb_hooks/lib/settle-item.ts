@@ -1,4 +1,5 @@
 /** Reading one item of a settle request: what a worker says is checked before any of it is stored. */
+import { text } from './http.ts';
 import { type GiveBackCode, giveBackCodes, isReason, type UnscannableReason } from './reasons.ts';
 import type { EngineInfo, SettleItem, SettleResult, WireFileVerdict } from './wire.ts';
 
@@ -86,8 +87,4 @@ function nonEmpty(raw: unknown, name: string): string {
   const value = text(raw, 500);
   if (value === '') throw new Error(`${name} is empty`);
   return value;
-}
-
-function text(raw: unknown, max: number): string {
-  return typeof raw === 'string' ? raw.slice(0, max) : '';
 }

@@ -1,5 +1,5 @@
 /** POST /api/av/settle: verdicts and give-backs, each accepted only from whoever holds the lease. */
-import { appendLog, apply, buildsCollectionId, fileNames, stateOf } from './checks.ts';
+import { appendStory, apply, buildsCollectionId, fileNames, findingsOf, stateOf } from './checks.ts';
 import { appendHistory, type HistoryEvent } from './history.ts';
 import { bodyOf, integer, objects } from './http.ts';
 import { forgetBegun, hasEnded, holds, noteMaxRetries, recordsOf } from './leases.ts';
@@ -82,7 +82,7 @@ function settleOne(
   maxRetries: number,
   events: HistoryEvent[],
 ): SettleResult {
-  if (check && hasEnded(check, item.lease)) return { id: item.id, ok: true, status: check.getString('status') };
+  if (check && hasEnded(check, item.lease) && ended(check, item)) return { id: item.id, ok: true, status: check.getString('status') };
   if (!check || !holds(check, item.lease)) return { id: item.id, ok: false, code: 'lease_lost' };
   const build = check.getString('build');
   if ('verdict' in item && item.verdict === 'clean') {
@@ -90,10 +90,16 @@ function settleOne(
     if (missed) return { id: item.id, ok: false, code: 'invalid', message: missed };
   }
   const event = 'giveBack' in item ? giveBack(check, item, maxRetries) : judge(check, item);
-  appendLog(check, item.log);
+  appendStory(check, item.log);
   tx.saveNoValidate(check);
   if (event) events.push({ ...event, check: check.id, build });
   return { id: item.id, ok: true, status: check.getString('status') };
+}
+
+/** Whether the check stands as this item left it: a lost answer makes a worker say the same again, never something else. */
+function ended(check: core.Record, item: SettleItem): boolean {
+  if ('giveBack' in item) return true;
+  return check.getString('status') === (item.verdict === 'unscannable' ? 'error' : item.verdict);
 }
 
 /** The worker is not believed that a build is clean unless it names every file that the build has now. */
@@ -113,7 +119,7 @@ function giveBack(check: core.Record, item: Extract<SettleItem, { giveBack: stri
 
 function judge(check: core.Record, item: Extract<SettleItem, { verdict: string }>): Decision {
   const state = stateOf(check);
-  apply(check, settled(state, verdictOf(item), Date.now()));
+  apply(check, settled(state, verdictOf(item), findingsOf(item.files), Date.now()));
   check.set('files', item.files);
   check.set('engine', item.engine);
   return {

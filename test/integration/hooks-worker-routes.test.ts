@@ -129,7 +129,8 @@ describe('the worker routes', () => {
       ]),
     ).toMatchObject(Array.from({ length: 3 }, () => ({ ok: false, code: 'lease_lost' })));
     expect(await settle(pb, [infected(check)])).toMatchObject([{ ok: true, status: 'infected' }]);
-    expect(await settle(pb, [clean(check)])).toMatchObject([{ ok: true, status: 'infected' }]);
+    expect(await settle(pb, [infected(check)])).toMatchObject([{ ok: true, status: 'infected' }]);
+    expect(await settle(pb, [clean(check)])).toMatchObject([{ ok: false, code: 'lease_lost' }]);
     expect(await checkOf(pb, build)).toMatchObject({ status: 'infected', open: false });
     expect(await renew([{ id: check.id, lease: check.lease }])).toMatchObject([{ ok: false, code: 'lease_lost' }]);
   });

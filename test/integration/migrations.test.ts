@@ -141,7 +141,7 @@ describe('migrations', () => {
         expect(await checkOf(pb, one)).toMatchObject({ status: 'clean', open: true });
         expect((await download(pb, { ...one, files: [one['archive']] })).status).toBe(200);
         const claimed = [...(await claim(pb, { max: 1 })).checks, ...(await claim(pb)).checks];
-        expect(claimed.map(({ rescan }) => rescan)).toEqual([false, true]);
+        expect(claimed.map(({ rescan }) => rescan)).toEqual([false, true, true]);
       },
     ));
 
