@@ -70,15 +70,20 @@ async function prepare(compose: Compose, folder: string): Promise<Stack> {
 }
 
 async function bringUp({ compose }: Stack): Promise<boolean> {
-  const built = await step('both images are built', () =>
-    withPatience(report, 'building', () => compose.run('build', 'pocketbase', 'scanner')),
-  );
+  const built = await step('both images are built', () => withPatience(report, 'building', () => build(compose)));
   if (!built) return false;
   const signatures = () => compose.run('--profile', 'setup', 'run', '--rm', '--no-deps', 'test-signatures');
   const up = () => withPatience(report, 'starting', () => compose.run('up', '--detach', '--no-build', '--wait', '--wait-timeout', '240'));
   return (
     (await step('the test signatures are in their volume', signatures)) && (await step('everything comes up and says it is healthy', up))
   );
+}
+
+/** What a build step printed is the reason of its failure, so there is more of it than elsewhere. */
+async function build(compose: Compose): Promise<void> {
+  const { code, stdout, stderr } = await compose.try('build', 'pocketbase', 'scanner');
+  if (code !== 0)
+    throw new Error(`docker compose build ended with ${code}:\n${`${stdout}${stderr}`.trim().split('\n').slice(-40).join('\n')}`);
 }
 
 async function inspectAll({ compose, secrets }: Stack): Promise<void> {

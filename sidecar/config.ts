@@ -85,9 +85,9 @@ const variables = {
   },
   SCAN_TIMEOUT_SECONDS: {
     schema: whole(1, 3600),
-    default: '120',
+    default: '330',
     description: "From the last byte to the reply, plus a second per 8 MiB. Keep it above clamd's MaxScanTime.",
-    example: '120',
+    example: '330',
   },
   MAX_RETRIES: { schema: whole(1, 100), default: '3', description: 'Counted failures of a check before it ends as `error`.', example: '3' },
   LEASE_SECONDS: {

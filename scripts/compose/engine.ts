@@ -46,12 +46,15 @@ export async function startEngine(parent: string, report: Report): Promise<Engin
   const folder = await mkdtemp(join(parent, 'engine-'));
   const [log, pidFile, socket] = ['engine.log', 'engine.pid', 'engine.sock'].map((name) => join(folder, name)) as [string, string, string];
   const output = openSync(log, 'a');
+  const restoreNetwork = await rememberNetwork();
   // Addresses that home and company networks seldom use.
   const addresses = ['--bip=10.88.77.1/24', '--default-address-pool=base=10.88.128.0/17,size=24'];
   const folders = [`--data-root=${join(folder, 'data')}`, `--exec-root=${join(folder, 'exec')}`, `--pidfile=${pidFile}`];
   const env = { ...process.env, PATH: `${process.env.PATH}:/usr/sbin:/sbin` };
   const child = spawn(...boundToParent('dockerd', [...folders, ...addresses, `--host=unix://${socket}`]), {
     stdio: ['ignore', output, output],
+    // A Ctrl-C in the terminal is ours: the containers are taken down before their engine.
+    detached: true,
     env,
   });
   const stop = async () => {
@@ -61,6 +64,7 @@ export async function startEngine(parent: string, report: Report): Promise<Engin
       if ((await Promise.race([exited, sleep(STOP_MS, 'late' as const, { ref: false })])) === 'late') child.kill('SIGKILL');
       await exited;
     }
+    await restoreNetwork();
     await rm(folder, { recursive: true, force: true, maxRetries: 5 });
   };
   const engine = { env: { ...env, DOCKER_HOST: `unix://${socket}` }, stop };
@@ -71,6 +75,16 @@ export async function startEngine(parent: string, report: Report): Promise<Engin
     await stop();
     throw new Error(`The Docker engine did not come up:\n${said}`);
   }
+}
+
+/** An engine leaves its bridge and a firewall that forwards nothing behind; answers what puts both back as they are now. */
+async function rememberNetwork(): Promise<() => Promise<void>> {
+  const hadBridge = (await run('ip', ['link', 'show', 'docker0'])).code === 0;
+  const forwarded = (await run('iptables', ['-S', 'FORWARD'])).stdout.startsWith('-P FORWARD ACCEPT');
+  return async () => {
+    if (!hadBridge) await run('ip', ['link', 'delete', 'docker0']);
+    if (forwarded) await run('iptables', ['-P', 'FORWARD', 'ACCEPT']);
+  };
 }
 
 function answers(socket: string): Promise<boolean> {

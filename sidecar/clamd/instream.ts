@@ -117,8 +117,7 @@ class Exchange {
     socket.on('data', (chunk: Buffer) => this.#answering(chunk));
     socket.once('finish', () => this.#awaitReply());
     // A small file is there by the next turn of the loop, and so leaves as one segment with its length and the closing zero.
-    socket.cork();
-    setImmediate(() => socket.uncork());
+    this.#gather();
     socket.setNoDelay(true);
     this.#wait(this.#patience.stallMs, () => this.#stalled());
   }
@@ -127,6 +126,14 @@ class Exchange {
     this.#framedBytes += chunk.length;
     this.#framedChunks += 1;
     this.#timer?.refresh();
+    this.#gather();
+  }
+
+  /** clamd reads piece by piece as it comes: a length that travels alone costs it a read of its own. */
+  #gather(): void {
+    const socket = this.#socket;
+    socket?.cork();
+    setImmediate(() => socket?.uncork());
   }
 
   #stalled(): void {

@@ -118,7 +118,7 @@ describe('Session', () => {
     const url = `http://127.0.0.1:${await freePort()}`;
     const away = new Session({ url, email: 'warden@example.com', password: 'p' });
     await expect(away.token(never)).rejects.toMatchObject({ code: 'store-unavailable' });
-    expect(away.why).toBe(`PocketBase at ${url} cannot be reached (ECONNREFUSED)`);
+    expect(away.why).toBe(`PocketBase at ${url} cannot be reached (connect ECONNREFUSED ${url.replace('http://', '')})`);
     expect(await session.token(never)).not.toBe('');
   });
 

@@ -2,6 +2,7 @@ import { BaseAuthStore, ClientResponseError, default as PocketBase, type RecordM
 import { ScanError } from '../scan/errors.ts';
 import { apiError, loginProblem } from './api-error.ts';
 import { withDeadline } from './deadline.ts';
+import { createHttpFetch } from './http-fetch.ts';
 
 export interface SessionOptions {
   readonly url: string;
@@ -38,6 +39,8 @@ const RENEW_AFTER = 0.75;
 export class Session implements TokenSource {
   readonly #options: SessionOptions;
   readonly #client: PocketBase;
+  // The SDK's type asks for all of a fetch; it uses no more than this.
+  readonly #fetch = createHttpFetch() as unknown as typeof fetch;
   #login: Promise<void> | null = null;
   #renewAt = Number.POSITIVE_INFINITY;
   #retryAt = 0;
@@ -88,7 +91,7 @@ export class Session implements TokenSource {
     const { path, method, body } = call;
     const headers = { Authorization: token };
     return withDeadline(call.timeoutMs, path, signal, (inner) =>
-      this.#client.send<unknown>(path, { method, headers, signal: inner, ...(body === undefined ? {} : { body }) }),
+      this.#client.send<unknown>(path, { method, headers, signal: inner, fetch: this.#fetch, ...(body === undefined ? {} : { body }) }),
     );
   }
 
@@ -115,7 +118,9 @@ export class Session implements TokenSource {
     const never = new AbortController().signal;
     try {
       await withDeadline(LOGIN_TIMEOUT_MS, 'the login', never, (signal) =>
-        this.#client.collection<RecordModel>('_superusers').authWithPassword(email, password, { signal, requestKey: null }),
+        this.#client
+          .collection<RecordModel>('_superusers')
+          .authWithPassword(email, password, { signal, requestKey: null, fetch: this.#fetch }),
       );
     } catch (thrown) {
       this.#retryAt = performance.now() + this.#retryMs;

@@ -1,8 +1,8 @@
 /** How long an uploader waits for the gate to open, from the answer to the upload on. */
-import { randomBytes, randomInt } from 'node:crypto';
+import { randomInt } from 'node:crypto';
 import { setTimeout as sleep } from 'node:timers/promises';
 import type { RunningPocketBase } from '../../../test/harness/pocketbase.ts';
-import { KIB } from '../content.ts';
+import { KIB, randomContent } from '../content.ts';
 import { Connections } from '../http.ts';
 import { makeLargeFile } from '../large-file.ts';
 import { atMost, type Context, type Measure, type Row } from '../measure.ts';
@@ -73,7 +73,7 @@ async function verdictTimes(context: Context, pb: RunningPocketBase): Promise<nu
   for (let index = 0; index < WARM_UPS + count; index++) {
     // Not in step with anything periodic.
     await sleep(randomInt(5, 40));
-    const build = await uploader.upload(randomBytes(10 * KIB));
+    const build = await uploader.upload(randomContent(10 * KIB));
     const ms = await untilOpen(gate, `/api/files/${build.collectionId}/${build.id}/${build.files[0]}`);
     if (index >= WARM_UPS) times.push(ms);
     if (times.length > 0 && times.length % 50 === 0)
