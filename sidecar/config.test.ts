@@ -37,7 +37,7 @@ describe('loadConfig', () => {
       engines: {
         addresses: ['127.0.0.1:3310'],
         stallSeconds: 30,
-        timeoutSeconds: 120,
+        timeoutSeconds: 330,
         maxSignatureAgeHours: 168,
         allowTestSignatures: false,
       },
