@@ -47,4 +47,4 @@ WORKDIR /sidecar
 ENV NODE_ENV=production HOST=0.0.0.0 PORT=8080
 EXPOSE 8080
 # A small young generation: four streams of 1 GiB each hold 113 MB instead of 192.
-ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=1", "--enable-source-maps", "/sidecar/main.js"]
+ENTRYPOINT ["/usr/local/bin/node", "--max-semi-space-size=1", "--max-old-space-size=128", "--enable-source-maps", "/sidecar/main.js"]

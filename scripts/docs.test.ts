@@ -5,6 +5,7 @@ import { fileURLToPath } from 'node:url';
 import { describe, expect, it } from 'vitest';
 import { reasons } from '../pb_hooks/lib/reasons.ts';
 import { variableTable } from '../sidecar/config.ts';
+import { sidecarFlags } from './sidecar-flags.ts';
 import { HELP } from './start/settings.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -30,6 +31,11 @@ const firstCells = (text: string) =>
   rows(text).flatMap((row) => [...(row.split(' | ')[0] ?? '').matchAll(/`([^`]+)`/g)].map(([, name = '']) => name));
 
 describe('README.md', () => {
+  it('runs the sidecar with the flags that everything else has, and so does the Dockerfile', () => {
+    expect(read('README.md')).toContain(`node ${sidecarFlags.join(' ')} pocketwarden/build/sidecar/main.js`);
+    expect(read('Dockerfile')).toContain(sidecarFlags.map((flag) => `"${flag}"`).join(', '));
+  });
+
   it('has the variables of the sidecar as its configuration has them', () => {
     const expected = variableTable.map(({ name, default: preset, required, secret, description }) => {
       const kind = secret ? (required ? 'Secret, required. ' : 'Secret. ') : required ? 'Required. ' : '';

@@ -6,6 +6,7 @@ import { clamdConf } from '../clamd-conf.ts';
 import type { Clamd } from '../parts/clamd.ts';
 import type { PocketBase } from '../parts/pocketbase.ts';
 import { runOrThrow } from '../parts/run.ts';
+import { sidecarFlags } from '../sidecar-flags.ts';
 import { type DataFolder, emptyTemporary } from './data-folder.ts';
 import { prefixedLog } from './log.ts';
 import { Part } from './part.ts';
@@ -115,7 +116,7 @@ export function sidecarPart({ settings, folder, signatures, write }: GroupPlan):
   const part = new Part({
     name: 'sidecar',
     command: process.execPath,
-    args: ['--max-semi-space-size=1', sidecarMain],
+    args: [...sidecarFlags, sidecarMain],
     env: {
       ...withoutPassword(),
       POCKETBASE_URL: urlOf(settings, settings.ports.pocketbase),

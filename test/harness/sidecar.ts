@@ -7,6 +7,7 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { fileURLToPath } from 'node:url';
+import { sidecarFlags } from '../../scripts/sidecar-flags.ts';
 import { eventually } from './eventually.ts';
 import { freePort, superuser } from './pocketbase.ts';
 
@@ -91,7 +92,7 @@ export async function startSidecar(options: SidecarOptions): Promise<RunningSide
 async function launch(options: SidecarOptions, port: number, logFile: string): Promise<ChildProcess> {
   const output = await open(logFile, 'a');
   try {
-    return spawn(process.execPath, ['--max-semi-space-size=1', ...(options.nodeFlags ?? []), main], {
+    return spawn(process.execPath, [...sidecarFlags, ...(options.nodeFlags ?? []), main], {
       env: {
         PATH: process.env.PATH,
         POCKETBASE_URL: options.pocketbase.url,
