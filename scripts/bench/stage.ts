@@ -17,12 +17,13 @@ export function startBenchPocketBase(options: PocketBaseOptions = {}): Promise<R
   return startPocketBase({ ...options, hooksPool: 200 });
 }
 
-export async function openStage(context: Context): Promise<Stage> {
+/** `clamdConf`: directives that win over the shared configuration. */
+export async function openStage(context: Context, clamdConf: Record<string, string> = {}): Promise<Stage> {
   await using opening = new AsyncDisposableStack();
   const port = await freePort();
   const env = { AV_SIDECAR_URL: `http://127.0.0.1:${port}`, AV_NOTIFY_SECRET: notifySecret };
   const pb = opening.use(await startBenchPocketBase({ env }));
-  const clamd = opening.use(await startClamd());
+  const clamd = opening.use(await startClamd({ conf: clamdConf }));
   const nodeFlags = await profileFlags(context);
   const parts = opening.move();
   return {

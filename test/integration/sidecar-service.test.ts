@@ -79,7 +79,8 @@ describe('from upload to verdict', () => {
     await rm(join(pb.dir, 'pb_data/storage', build.collectionId, build.id, build.files[0]!));
     await using strict = await start({ MAX_RETRIES: '1', POLL_SECONDS: '1' });
     expect(await judged(build, 'error')).toMatchObject({ open: false, reason: 'download:missing' });
-    expect(strict.events('given-back')).toMatchObject([{ build: build.id, outcome: 'download:missing' }]);
+    const told = await eventually('the sidecar logged it', () => strict.events('given-back')[0]);
+    expect(told).toMatchObject({ build: build.id, outcome: 'download:missing' });
     await sidecar.restart();
   });
 
@@ -104,7 +105,9 @@ describe('two sidecars on one queue', () => {
     await using other = await start({ POLL_SECONDS: '1' });
     const builds = await Promise.all(Array.from({ length: 80 }, () => upload(pb, { 'a.bin': random(5000) })));
     for (const build of builds) await judged(build, 'clean');
-    const lines = [...one.events('judged'), ...other.events('judged')];
+    const judgments = () => [...one.events('judged'), ...other.events('judged')];
+    await eventually('both have logged all', () => judgments().length >= builds.length);
+    const lines = judgments();
     expect(lines.map((line) => line.build).toSorted()).toEqual(builds.map((build) => build.id).toSorted());
     expect(await history(builds[0]!)).toHaveLength(1);
   });
