@@ -1,3 +1,4 @@
+// biome-ignore-all format: one registration a line
 /** Registrations, one line each. PocketBase runs the text of a handler elsewhere, so nothing of this file exists inside one. */
 import type * as Library from './lib/handlers.ts';
 
@@ -6,113 +7,28 @@ $app.rootCmd!.addCommand((require(`${__hooks}/av/lib.js`) as typeof Library).sup
 $app.onServe().bindFunc((e) => {
   // By id: a name would slip past a rename, and an untagged model hook runs for every row of the log.
   const { builds, checks, history } = (require(`${__hooks}/av/lib.js`) as typeof Library).collectionIds(e.app);
-  // biome-ignore-start format: one registration a line
-  onModelCreateExecute((e) => {
-    require(`${__hooks}/av/lib.js`).createCheckWithBuild(e);
-  }, builds);
-  onModelUpdate((e) => {
-    require(`${__hooks}/av/lib.js`).closeBeforeOverwrite(e);
-  }, builds);
-  onModelUpdateExecute((e) => {
-    require(`${__hooks}/av/lib.js`).resetCheckWhenFilesChange(e);
-  }, builds);
-  onModelDelete((e) => {
-    require(`${__hooks}/av/lib.js`).recordDeletionOfInfected(e);
-  }, builds);
-  onModelAfterCreateSuccess((e) => {
-    require(`${__hooks}/av/lib.js`).notifyOfBuild(e);
-  }, builds);
-  onModelAfterUpdateSuccess((e) => {
-    require(`${__hooks}/av/lib.js`).notifyOfBuild(e);
-  }, builds);
-  onRecordCreateRequest((e) => {
-    require(`${__hooks}/av/lib.js`).refuseDirectWrite(e);
-  }, checks);
-  onRecordUpdateRequest((e) => {
-    require(`${__hooks}/av/lib.js`).refuseDirectWrite(e);
-  }, checks);
-  onModelCreate((e) => {
-    require(`${__hooks}/av/lib.js`).refuseHistoryChange(e);
-  }, history);
-  onModelUpdate((e) => {
-    require(`${__hooks}/av/lib.js`).refuseHistoryChange(e);
-  }, history);
-  onModelDelete((e) => {
-    require(`${__hooks}/av/lib.js`).refuseHistoryChange(e);
-  }, history);
-  onCollectionUpdate(
-    (e) => {
-      require(`${__hooks}/av/lib.js`).refuseReshape(e);
-    },
-    checks,
-    history,
-  );
-  onCollectionDelete(
-    (e) => {
-      require(`${__hooks}/av/lib.js`).refuseDrop(e);
-    },
-    checks,
-    history,
-  );
-  // biome-ignore-end format: one registration a line
+  onModelCreateExecute((e) => { require(`${__hooks}/av/lib.js`).createCheckWithBuild(e) }, builds);
+  onModelUpdate((e) => { require(`${__hooks}/av/lib.js`).closeBeforeOverwrite(e) }, builds);
+  onModelUpdateExecute((e) => { require(`${__hooks}/av/lib.js`).resetCheckWhenFilesChange(e) }, builds);
+  onModelDelete((e) => { require(`${__hooks}/av/lib.js`).recordDeletionOfInfected(e) }, builds);
+  onModelAfterCreateSuccess((e) => { require(`${__hooks}/av/lib.js`).notifyOfBuild(e) }, builds);
+  onModelAfterUpdateSuccess((e) => { require(`${__hooks}/av/lib.js`).notifyOfBuild(e) }, builds);
+  onRecordCreateRequest((e) => { require(`${__hooks}/av/lib.js`).refuseDirectWrite(e) }, checks);
+  onRecordUpdateRequest((e) => { require(`${__hooks}/av/lib.js`).refuseDirectWrite(e) }, checks);
+  onModelCreate((e) => { require(`${__hooks}/av/lib.js`).refuseHistoryChange(e) }, history);
+  onModelUpdate((e) => { require(`${__hooks}/av/lib.js`).refuseHistoryChange(e) }, history);
+  onModelDelete((e) => { require(`${__hooks}/av/lib.js`).refuseHistoryChange(e) }, history);
+  onCollectionUpdate((e) => { require(`${__hooks}/av/lib.js`).refuseReshape(e) }, checks, history);
+  onCollectionDelete((e) => { require(`${__hooks}/av/lib.js`).refuseDrop(e) }, checks, history);
   e.next();
 });
 
-// biome-ignore-start format: one registration a line
-onFileDownloadRequest((e) => {
-  require(`${__hooks}/av/lib.js`).gateDownload(e);
-});
+onFileDownloadRequest((e) => { require(`${__hooks}/av/lib.js`).gateDownload(e) });
 
-routerAdd(
-  'POST',
-  '/api/av/claim',
-  (e) => {
-    require(`${__hooks}/av/lib.js`).claim(e);
-  },
-  $apis.requireAuth('_superusers', 'av_agents'),
-  $apis.bodyLimit(2097152),
-  $apis.skipSuccessActivityLog(),
-);
-routerAdd(
-  'POST',
-  '/api/av/renew',
-  (e) => {
-    require(`${__hooks}/av/lib.js`).renew(e);
-  },
-  $apis.requireAuth('_superusers', 'av_agents'),
-  $apis.bodyLimit(2097152),
-  $apis.skipSuccessActivityLog(),
-);
-routerAdd(
-  'POST',
-  '/api/av/settle',
-  (e) => {
-    require(`${__hooks}/av/lib.js`).settle(e);
-  },
-  $apis.requireAuth('_superusers', 'av_agents'),
-  $apis.bodyLimit(2097152),
-  $apis.skipSuccessActivityLog(),
-);
-routerAdd(
-  'GET',
-  '/api/av/checks/{id}/files/{name}',
-  (e) => {
-    require(`${__hooks}/av/lib.js`).serveLeasedFile(e);
-  },
-  $apis.requireAuth('_superusers', 'av_agents'),
-  $apis.skipSuccessActivityLog(),
-);
-routerAdd(
-  'GET',
-  '/api/av/health',
-  (e) => {
-    require(`${__hooks}/av/lib.js`).health(e);
-  },
-  $apis.requireAuth('_superusers', 'av_agents'),
-  $apis.skipSuccessActivityLog(),
-);
+routerAdd('POST', '/api/av/claim', (e) => { require(`${__hooks}/av/lib.js`).claim(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.bodyLimit(2097152), $apis.skipSuccessActivityLog());
+routerAdd('POST', '/api/av/renew', (e) => { require(`${__hooks}/av/lib.js`).renew(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.bodyLimit(2097152), $apis.skipSuccessActivityLog());
+routerAdd('POST', '/api/av/settle', (e) => { require(`${__hooks}/av/lib.js`).settle(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.bodyLimit(2097152), $apis.skipSuccessActivityLog());
+routerAdd('GET', '/api/av/checks/{id}/files/{name}', (e) => { require(`${__hooks}/av/lib.js`).serveLeasedFile(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.skipSuccessActivityLog());
+routerAdd('GET', '/api/av/health', (e) => { require(`${__hooks}/av/lib.js`).health(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.skipSuccessActivityLog());
 
-cronAdd('av-sweep', '* * * * *', () => {
-  require(`${__hooks}/av/lib.js`).sweep($app);
-});
-// biome-ignore-end format: one registration a line
+cronAdd('av-sweep', '* * * * *', () => { require(`${__hooks}/av/lib.js`).sweep($app) });
