@@ -13,7 +13,7 @@ const EXIT_USAGE = 64;
 const HELP = `usage: npm run bench -- [--only NAME]... [--quick] [--json] [--profile FOLDER] | --list | --help
 
 Runs real PocketBase, clamd and sidecar in temporary folders and prints what they reach, as ratios against the raw engine or plain
-PocketBase in the same run. Takes about ten minutes and 6 GiB of disk; the machine should have nothing else to do.
+PocketBase in the same run. Takes about a quarter of an hour and 6 GiB of disk; the machine should have nothing else to do.
 
   --only NAME       run this measure alone; may be repeated
   --list            the measures and their names

@@ -71,8 +71,10 @@ export function stateOf(check: core.Record): CheckState {
   };
 }
 
-export function apply(check: core.Record, patch: Patch): void {
+/** Sets what the patch changes; what `before` is known to hold already is left alone, since every set crosses into Go. */
+export function apply(check: core.Record, patch: Patch, before: Partial<CheckState> = {}): void {
   for (const key of Object.keys(patch) as (keyof Patch)[]) {
+    if (key in before && before[key as keyof CheckState] === patch[key]) continue;
     const value = patch[key];
     check.set(columns[key], dates.has(key) ? dateText(value as number) : value);
   }

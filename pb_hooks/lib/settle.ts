@@ -113,15 +113,15 @@ function unjudged(files: Extract<SettleItem, { verdict: string }>['files'], buil
 function giveBack(check: core.Record, item: Extract<SettleItem, { giveBack: string }>, maxRetries: number): Decision | null {
   const state = stateOf(check);
   const patch = gaveBack(state, item.giveBack, maxRetries, Date.now(), Math.random());
-  apply(check, patch);
+  apply(check, patch, state);
   return patch.status === 'error' ? { event: 'failed', reason: patch.reason, worker: state.worker } : null;
 }
 
 function judge(check: core.Record, item: Extract<SettleItem, { verdict: string }>): Decision {
   const state = stateOf(check);
-  apply(check, settled(state, verdictOf(item), findingsOf(item.files), Date.now()));
-  check.set('files', item.files);
-  check.set('engine', item.engine);
+  apply(check, settled(state, verdictOf(item), findingsOf(item.files), Date.now()), state);
+  check.set('files', JSON.stringify(item.files));
+  check.set('engine', JSON.stringify(item.engine));
   return {
     event: 'settled',
     status: check.getString('status'),

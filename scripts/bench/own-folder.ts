@@ -20,11 +20,14 @@ export async function inOwnFolder<T>(work: () => Promise<T>): Promise<T> {
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
     process.exit(128 + signals[signal]);
   };
-  for (const signal of Object.keys(signals) as (keyof typeof signals)[]) process.on(signal, leave);
-  process.on('disconnect', () => leave('SIGTERM'));
+  const abandoned = () => leave('SIGTERM');
+  for (const signal of Object.keys(signals)) process.on(signal, leave);
+  process.on('disconnect', abandoned);
   try {
     return await work();
   } finally {
+    for (const signal of Object.keys(signals)) process.off(signal, leave);
+    process.off('disconnect', abandoned);
     rmSync(folder, { recursive: true, force: true, maxRetries: 5 });
     if (before === undefined) delete process.env.TMPDIR;
     else process.env.TMPDIR = before;
