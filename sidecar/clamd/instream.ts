@@ -60,12 +60,14 @@ class Exchange {
   readonly #patience: Patience;
   readonly #settle: Settle;
   readonly #feed: Feed;
+  readonly #spent: (chunk: Uint8Array) => void;
   #socket: Socket | null = null;
   #timer: NodeJS.Timeout | undefined;
   #settled = false;
   #framedBytes = 0;
   #framedChunks = 0;
   #replyBytes = 0;
+  #unsent: Uint8Array[] = [];
   #release = () => {};
 
   constructor(input: ScanInput, options: Patience & { readonly seen?: (chunk: Uint8Array) => void }, settle: Settle) {
@@ -73,6 +75,7 @@ class Exchange {
     this.#patience = options;
     this.#settle = settle;
     this.#feed = new Feed(input, options.seen ?? (() => {}));
+    this.#spent = (chunk) => input.spent?.(chunk);
   }
 
   run(engine: Endpoint, signal: AbortSignal): void {
@@ -116,6 +119,7 @@ class Exchange {
     if (this.#settled) return this.#cutOff();
     socket.on('data', (chunk: Buffer) => this.#answering(chunk));
     socket.once('finish', () => this.#awaitReply());
+    socket.on('drain', () => this.#passOnSpent());
     // A small file is there by the next turn of the loop, and so leaves as one segment with its length and the closing zero.
     this.#gather();
     socket.setNoDelay(true);
@@ -123,6 +127,8 @@ class Exchange {
   }
 
   #framed(chunk: Uint8Array): void {
+    this.#passOnSpent();
+    this.#unsent.push(chunk);
     this.#framedBytes += chunk.length;
     this.#framedChunks += 1;
     this.#timer?.refresh();
@@ -159,16 +165,26 @@ class Exchange {
     if (this.#replyBytes > longestReply) this.#fail(new ScanError('engine-reply', 'the engine answers without end'));
   }
 
+  #passOnSpent(): void {
+    if (!this.#hasLeft(this.#framedBytes, this.#framedChunks)) return;
+    for (const chunk of this.#unsent.splice(0)) this.#spent(chunk);
+  }
+
   #everythingSent(): boolean {
-    const wire = commandLength + this.#size + lengthPrefix * (this.#framedChunks + 1);
+    return this.#framedBytes === this.#size && this.#hasLeft(this.#size, this.#framedChunks + 1);
+  }
+
+  /** Whether the kernel has taken the command and all of this, and nothing waits. */
+  #hasLeft(bytes: number, lengths: number): boolean {
     const socket = this.#socket;
-    return this.#framedBytes === this.#size && socket !== null && socket.writableLength === 0 && socket.bytesWritten === wire;
+    return socket !== null && socket.writableLength === 0 && socket.bytesWritten === commandLength + bytes + lengthPrefix * lengths;
   }
 
   #replied(reply: string): void {
     if (this.#settled) return;
     if (!this.#everythingSent())
       return this.#fail(new ScanError('engine-reply', `the engine ended with ${quote(reply)} before it had everything`));
+    for (const chunk of this.#unsent.splice(0)) this.#spent(chunk);
     this.#finish();
     this.#settle.resolve(reply);
   }

@@ -1,6 +1,7 @@
 import { createHash } from 'node:crypto';
 import type { Agent, IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
+import { free } from '../scan/free.ts';
 import type { FileStream } from '../scan/ports.ts';
 import { type RangeAnswer, requestRange, UnauthorizedError } from './range-request.ts';
 import type { TokenSource } from './session.ts';
@@ -81,6 +82,10 @@ export class RangedDownload implements FileStream {
   sha256(): string {
     if (this.#size === null || this.#at !== this.#size) throw new Error(`only ${this.#at} of ${this.#size} bytes were read`);
     return this.#hash.copy().digest('hex');
+  }
+
+  spent(chunk: Uint8Array): void {
+    free(chunk);
   }
 
   close(): void {

@@ -31,6 +31,8 @@ export interface FileStream {
   readonly bytes: AsyncIterable<Uint8Array>;
   /** SHA-256 in lower-case hex of what was yielded; throws before the end was reached. */
   sha256(): string;
+  /** Takes back a chunk that nobody will look at again. Optional to call: it only frees memory sooner. */
+  spent?(chunk: Uint8Array): void;
   /** Ends the transfer; harmless when it has ended. */
   close(): void;
 }
@@ -43,6 +45,8 @@ export interface BuildStore {
 export interface ScanInput {
   readonly size: number;
   readonly bytes: AsyncIterable<Uint8Array>;
+  /** Told of each chunk whose bytes have left for good. */
+  spent?(chunk: Uint8Array): void;
 }
 
 export interface Scanner {

@@ -22,7 +22,8 @@ export class EmbeddedZipLook implements Look {
   }
 
   end(): UnscannableReason | null {
-    const directory = readDirectory(this.#tail.bytes(), this.#tail.start);
+    using tail = this.#tail;
+    const directory = readDirectory(tail.bytes(), tail.start);
     if (directory === 'beyond') return 'unscannable:too-many-files';
     // The magic may stand in any data; only a directory that agrees with itself is one.
     if (typeof directory === 'string') return null;

@@ -1,14 +1,8 @@
 import { deflateSync, gzipSync, zstdCompressSync } from 'node:zlib';
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { lookAt } from '../../../test/harness/look-at.ts';
 import { rarOf, tarOf } from '../payloads.ts';
-import { createLook } from './look.ts';
-
-function lookAt(bytes: Uint8Array, { chunkLength = 65_536, unpacksRar = false } = {}): string | null {
-  const look = createLook(bytes.length, { unpacksRar });
-  for (let at = 0; at < bytes.length; at += chunkLength) look.push(bytes.subarray(at, at + chunkLength));
-  return look.end();
-}
 
 const text = Buffer.from('some text that stands for content\n');
 const begins = (start: string, encoding: BufferEncoding = 'latin1') =>

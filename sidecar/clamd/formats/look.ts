@@ -11,6 +11,7 @@ import { XzLook } from './xz.ts';
 import { ZipLook } from './zip.ts';
 
 export interface Look {
+  /** Keeps no reference to the chunk: its memory is used again. */
   push(chunk: Uint8Array): void;
   /** After the last byte: why an OK of the engine is no proof, or null where it is. */
   end(): UnscannableReason | null;
@@ -34,8 +35,7 @@ export function createLook(size: number, engine: { readonly unpacksRar: boolean 
 class HeadLook implements Look {
   readonly #size: number;
   readonly #engine: { readonly unpacksRar: boolean };
-  #head: Uint8Array[] | null = [];
-  #headBytes = 0;
+  #head: Buffer | null = Buffer.alloc(0);
   #verdict: UnscannableReason | null = null;
   #specialist: Look | null = null;
 
@@ -49,9 +49,8 @@ class HeadLook implements Look {
       this.#specialist?.push(chunk);
       return;
     }
-    this.#head.push(chunk);
-    this.#headBytes += chunk.length;
-    if (this.#headBytes >= headLength) this.#decide(this.#head);
+    this.#head = Buffer.concat([this.#head, chunk]);
+    if (this.#head.length >= headLength) this.#decide(this.#head);
   }
 
   end(): UnscannableReason | null {
@@ -59,13 +58,12 @@ class HeadLook implements Look {
     return this.#verdict ?? this.#specialist?.end() ?? null;
   }
 
-  #decide(chunks: readonly Uint8Array[]): void {
+  #decide(head: Buffer): void {
     this.#head = null;
-    const head = Buffer.concat(chunks);
     this.#verdict = judgeHead(head, this.#engine);
     if (this.#verdict !== null) return;
     const found = specialists.find(([magic]) => startsWith(head, magic));
     this.#specialist = found === undefined ? new EmbeddedZipLook(this.#size) : found[1](this.#size);
-    for (const chunk of chunks) this.#specialist.push(chunk);
+    this.#specialist.push(head);
   }
 }

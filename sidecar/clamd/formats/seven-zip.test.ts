@@ -1,12 +1,6 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
-import { createLook } from './look.ts';
-
-function lookAt(bytes: Buffer, chunkLength = 65_536): string | null {
-  const look = createLook(bytes.length, { unpacksRar: false });
-  for (let at = 0; at < bytes.length; at += chunkLength) look.push(bytes.subarray(at, at + chunkLength));
-  return look.end();
-}
+import { lookAt } from '../../../test/harness/look-at.ts';
 
 const archive = (base64: string) => Buffer.from(base64, 'base64');
 
@@ -33,7 +27,7 @@ describe('a 7z archive', () => {
     ['its directory packed by LZMA', packedByLzma],
     ['its directory packed by LZMA2', packedByLzma2],
   ])('packed by LZMA2 is left to the engine, %s', (_, bytes) => {
-    for (const chunkLength of [1, 33, 65_536]) expect(lookAt(bytes, chunkLength)).toBeNull();
+    for (const chunkLength of [1, 33, 65_536]) expect(lookAt(bytes, { chunkLength })).toBeNull();
   });
 
   it.each([

@@ -44,6 +44,7 @@ export class SevenZipLook implements Look {
   }
 
   end(): UnscannableReason | null {
+    using _tail = this.#tail;
     if (this.#head.length < signatureLength) return 'unscannable:damaged';
     const length = Number(this.#head.readBigUInt64LE(20));
     if (length === 0) return null;

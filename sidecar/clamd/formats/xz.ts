@@ -18,9 +18,10 @@ export class XzLook implements Look {
   }
 
   end(): UnscannableReason | null {
-    const tail = this.#tail.bytes();
-    let end = tail.length;
-    while (end > 0 && tail[end - 1] === 0) end -= 1;
-    return tail.toString('latin1', end - 2, end) === 'YZ' ? null : 'unscannable:damaged';
+    using tail = this.#tail;
+    const bytes = tail.bytes();
+    let end = bytes.length;
+    while (end > 0 && bytes[end - 1] === 0) end -= 1;
+    return bytes.toString('latin1', end - 2, end) === 'YZ' ? null : 'unscannable:damaged';
   }
 }

@@ -36,7 +36,7 @@ export class ZipLocals {
     const window = join(this.#rest, chunk);
     if (!this.overflow) while (this.#step(window));
     const dealtWith = Math.min(this.#next - this.#base, window.length);
-    this.#rest = window.subarray(dealtWith);
+    this.#rest = Uint8Array.from(window.subarray(dealtWith));
     this.#base += dealtWith;
   }
 

@@ -1,13 +1,7 @@
 import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
+import { lookAt } from '../../../test/harness/look-at.ts';
 import { zipOf } from '../payloads.ts';
-import { createLook } from './look.ts';
-
-function lookAt(bytes: Buffer, chunkLength = 65_536): string | null {
-  const look = createLook(bytes.length, { unpacksRar: false });
-  for (let at = 0; at < bytes.length; at += chunkLength) look.push(bytes.subarray(at, at + chunkLength));
-  return look.end();
-}
 
 const name = 'a.txt';
 const one = zipOf({ name, data: Buffer.from('one member, and what it says') });
@@ -68,7 +62,7 @@ describe('a zip', () => {
     const archives = [one, hidden(), edited([6, 8, 2], [18, 0, 4], [central + 8, 8, 2]), edited([18, 3, 4]), one.subarray(0, end)];
     fc.assert(
       fc.property(fc.constantFrom(...archives), fc.integer({ min: 1, max: 300 }), (bytes, chunkLength) => {
-        expect(lookAt(bytes, chunkLength)).toBe(lookAt(bytes));
+        expect(lookAt(bytes, { chunkLength })).toBe(lookAt(bytes));
       }),
     );
   });
@@ -78,7 +72,7 @@ describe('a zip', () => {
       fc.property(fc.array(fc.tuple(fc.nat(one.length - 1), fc.nat(255)), { maxLength: 12 }), (changes) => {
         const bytes = Buffer.from(one);
         for (const [at, value] of changes) bytes[at] = value;
-        const reason = lookAt(bytes, 7);
+        const reason = lookAt(bytes, { chunkLength: 7 });
         expect(reason === null || reason.startsWith('unscannable:')).toBe(true);
       }),
       { numRuns: 500 },

@@ -23,7 +23,8 @@ export class ZipLook implements Look {
   }
 
   end(): UnscannableReason | null {
-    const directory = readDirectory(this.#tail.bytes(), this.#tail.start);
+    using tail = this.#tail;
+    const directory = readDirectory(tail.bytes(), tail.start);
     if (directory === 'none' || directory === 'broken') return 'unscannable:damaged';
     if (directory === 'zip64') return 'unscannable:format';
     if (directory === 'beyond' || this.#locals.overflow) return 'unscannable:too-many-files';
