@@ -60,6 +60,7 @@ function pocketbaseEnvironment({ settings, folder }: GroupPlan): NodeJS.ProcessE
     AV_NOTIFY_SECRET_FILE: folder.notifySecretFile,
     AV_HISTORY_KEY_FILE: folder.historyKeyFile,
     AV_CREATE_APP_BUILDS: 'true',
+    GOGC: process.env['GOGC'] ?? '200',
   };
 }
 

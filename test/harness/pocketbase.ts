@@ -74,7 +74,13 @@ export async function preparePocketBase(options: PocketBaseOptions = {}): Promis
   // biome-ignore format: one flag a word
   const folders = ['--dir', join(dir, 'pb_data'), '--hooksDir', join(dir, 'pb_hooks'), '--migrationsDir', join(dir, 'pb_migrations'), '--publicDir', join(dir, 'pb_public'),
     '--dev=false', '--hooksWatch=false', '--automigrate=false', `--hooksPool=${options.hooksPool ?? 50}`];
-  let env: NodeJS.ProcessEnv = { ...process.env, AV_HISTORY_KEY: 'test history key', AV_CREATE_APP_BUILDS: 'true', ...options.env };
+  let env: NodeJS.ProcessEnv = {
+    GOGC: '200',
+    ...process.env,
+    AV_HISTORY_KEY: 'test history key',
+    AV_CREATE_APP_BUILDS: 'true',
+    ...options.env,
+  };
   const start = (args: string[]) => spawn(bin, [...args, ...folders], { env, stdio: ['pipe', 'pipe', 'pipe'] });
   return {
     dir,
