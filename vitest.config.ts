@@ -8,6 +8,8 @@ export default defineConfig({
       { test: { name: 'unit', include: ['sidecar/**/*.test.ts', 'pb_hooks/**/*.test.ts', 'scripts/**/*.test.ts'] } },
       { test: { name: 'integration', include: ['test/integration/**/*.test.ts'], ...real } },
       { test: { name: 'fault', include: ['test/fault/**/*.test.ts'], ...real } },
+      { test: { name: 'browser', include: ['test/browser/**/*.test.ts'], ...real } },
+      { test: { name: 'trivy', include: ['test/trivy/**/*.test.ts'], ...real } },
     ],
   },
 });

@@ -30,5 +30,11 @@ routerAdd('POST', '/api/av/renew', (e) => { require(`${__hooks}/av/lib.js`).rene
 routerAdd('POST', '/api/av/settle', (e) => { require(`${__hooks}/av/lib.js`).settle(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.bodyLimit(2097152), $apis.skipSuccessActivityLog());
 routerAdd('GET', '/api/av/checks/{id}/files/{name}', (e) => { require(`${__hooks}/av/lib.js`).serveLeasedFile(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.skipSuccessActivityLog());
 routerAdd('GET', '/api/av/health', (e) => { require(`${__hooks}/av/lib.js`).health(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.skipSuccessActivityLog());
+routerAdd('POST', '/api/av/checks/{id}/release', (e) => { require(`${__hooks}/av/lib.js`).release(e) }, $apis.requireSuperuserAuth(), $apis.bodyLimit(16384));
+routerAdd('POST', '/api/av/checks/{id}/revoke', (e) => { require(`${__hooks}/av/lib.js`).revoke(e) }, $apis.requireSuperuserAuth(), $apis.bodyLimit(16384));
+routerAdd('POST', '/api/av/checks/{id}/rescan', (e) => { require(`${__hooks}/av/lib.js`).rescan(e) }, $apis.requireSuperuserAuth(), $apis.bodyLimit(16384));
+routerAdd('GET', '/api/av/history/verify', (e) => { require(`${__hooks}/av/lib.js`).verifyHistory(e) }, $apis.requireSuperuserAuth(), $apis.skipSuccessActivityLog());
+routerAdd('GET', '/api/av/builds/{id}', (e) => { require(`${__hooks}/av/lib.js`).buildStatus(e) }, $apis.skipSuccessActivityLog());
+routerAdd('GET', '/api/av/stats', (e) => { require(`${__hooks}/av/lib.js`).stats(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.skipSuccessActivityLog());
 
 cronAdd('av-sweep', '* * * * *', () => { require(`${__hooks}/av/lib.js`).sweep($app) });

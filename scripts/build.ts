@@ -3,6 +3,7 @@ import { readdir, readFile, rename, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { build } from 'esbuild';
+import { buildAssets } from './build-assets.ts';
 import { checkHandlers } from './check-handlers.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
@@ -13,11 +14,15 @@ const goja = { target: 'es2022', format: 'cjs', platform: 'neutral', logLevel: '
 
 /** Fills a new folder and puts it in the place of the old one, so that a failed build leaves the last good one. */
 async function replaced(name: string, fill: (dir: string) => Promise<void>): Promise<void> {
-  const made = join(out, `.${name}.new`);
-  await rm(made, { recursive: true, force: true });
-  await fill(made);
-  await rm(join(out, name), { recursive: true, force: true });
-  await rename(made, join(out, name));
+  // Of this process alone: two builds at once must not fill the same folder.
+  const made = join(out, `.${name}.${process.pid}.new`);
+  try {
+    await fill(made);
+    await rm(join(out, name), { recursive: true, force: true });
+    await rename(made, join(out, name));
+  } finally {
+    await rm(made, { recursive: true, force: true });
+  }
 }
 
 async function buildHooks(dir: string): Promise<void> {
@@ -35,6 +40,7 @@ async function buildMigrations(dir: string): Promise<void> {
 }
 
 async function buildSidecar(dir: string): Promise<void> {
+  await buildAssets(join(root, 'sidecar/console'), join(dir, 'assets'));
   await build({
     entryPoints: [join(root, 'sidecar/main.ts')],
     bundle: true,

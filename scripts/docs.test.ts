@@ -27,6 +27,11 @@ function rows(text: string): string[] {
   return table.slice(0, table.findIndex((line) => !line.startsWith('|')) >>> 0);
 }
 
+function variableRow({ name, default: preset, required, secret, description }: (typeof variableTable)[number]): string {
+  const kind = secret ? (required ? 'Secret, required. ' : 'Secret. ') : required ? 'Required. ' : '';
+  return `| \`${name}\` | ${preset === null ? '–' : `\`${preset}\``} | ${kind}${description} |`;
+}
+
 const firstCells = (text: string) =>
   rows(text).flatMap((row) => [...(row.split(' | ')[0] ?? '').matchAll(/`([^`]+)`/g)].map(([, name = '']) => name));
 
@@ -36,12 +41,13 @@ describe('README.md', () => {
     expect(read('Dockerfile')).toContain(sidecarFlags.map((flag) => `"${flag}"`).join(', '));
   });
 
-  it('has the variables of the sidecar as its configuration has them', () => {
-    const expected = variableTable.map(({ name, default: preset, required, secret, description }) => {
-      const kind = secret ? (required ? 'Secret, required. ' : 'Secret. ') : required ? 'Required. ' : '';
-      return `| \`${name}\` | ${preset === null ? '–' : `\`${preset}\``} | ${kind}${description} |`;
-    });
-    expect(rows(section('README.md', '### Sidecar'))).toEqual(expected);
+  it.each([
+    ['### Sidecar', (roles: readonly string[] | null) => roles === null || roles.includes('scanner')],
+    ['### Console', (roles: readonly string[] | null) => roles !== null && !roles.includes('scanner') && roles.includes('console')],
+    ['### Trivy DB', (roles: readonly string[] | null) => roles?.join() === 'trivy-db'],
+  ])('has the variables below "%s" as the configuration has them', (heading, belongs) => {
+    const expected = variableTable.filter(({ roles }) => belongs(roles)).map(variableRow);
+    expect(rows(section('README.md', heading))).toEqual(expected);
   });
 
   it('has exactly the variables that the hooks and migrations read', () => {
@@ -61,7 +67,7 @@ describe('README.md', () => {
   });
 
   it('has exactly the variables that compose.yaml reads, with their defaults', () => {
-    const read_ = new Map([...read('compose.yaml').matchAll(/\$\{(\w+):-([^}]*)\}/g)].map(([, name = '', preset = '']) => [name, preset]));
+    const read_ = new Map([...read('compose.yaml').matchAll(/\$\{(\w+):?-([^}]*)\}/g)].map(([, name = '', preset = '']) => [name, preset]));
     const text = section('README.md', '### compose.yaml');
     const [passedOn = ''] = /^`[\s\S]*?are passed on\./m.exec(text) ?? [];
     const named = [...passedOn.matchAll(/`(\w+)`/g)].map(([, name = '']) => name);

@@ -9,7 +9,15 @@ import type { Report } from './parts/report.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const stamp = join(root, 'build', '.current');
-const SOURCES = ['pb_hooks', 'pb_migrations', 'sidecar', 'scripts/build.ts', 'scripts/check-handlers.ts', 'package-lock.json'];
+const SOURCES = [
+  'pb_hooks',
+  'pb_migrations',
+  'sidecar',
+  'scripts/build.ts',
+  'scripts/build-assets.ts',
+  'scripts/check-handlers.ts',
+  'package-lock.json',
+];
 const OUTPUTS = ['build/pb_hooks', 'build/pb_migrations', 'build/sidecar'];
 
 /**

@@ -10,6 +10,7 @@ const tool = (name: string) => join(root, 'node_modules', '.bin', name);
 /** Each counts as one test. */
 const CHECKS: readonly { readonly name: string; readonly command: readonly [string, ...string[]] }[] = [
   { name: 'types of sidecar, scripts and tests', command: [tool('tsc'), '-p', '.'] },
+  { name: 'types of the scripts for browsers', command: [tool('tsc'), '-p', 'sidecar/console/browser'] },
   { name: 'types of the hooks', command: [tool('tsc'), '-p', 'pb_hooks'] },
   { name: 'types of the migrations', command: [tool('tsc'), '-p', 'pb_migrations'] },
   { name: 'lint and format', command: [tool('biome'), 'ci', '--colors=off', '.'] },

@@ -1,5 +1,5 @@
 /** `npm run test:compose`: compose.yaml on a real Docker engine, from the images to the last volume. Not part of `npm test`. */
-import { cp, mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { mkdir, mkdtemp, rm } from 'node:fs/promises';
 import { createServer } from 'node:net';
 import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
@@ -8,16 +8,20 @@ import { eventually } from '../test/harness/eventually.ts';
 import { makeBaseImages } from './compose/base-images.ts';
 import { login, uploadAndExpectVerdicts } from './compose/client.ts';
 import { Compose } from './compose/compose.ts';
+import { type ConsoleSession, expectNoForgery, expectOverview, expectTrivyDbPages, logInAtConsole } from './compose/console.ts';
 import { missingForEngine, startEngine } from './compose/engine.ts';
 import { expectCleanImage, expectConfined, expectNoBuildTools, expectPowerless } from './compose/hardening.ts';
 import { expectReachesOnly, GREETING } from './compose/network.ts';
 import { makeOutside } from './compose/outside.ts';
-import { override, type ServiceName, services } from './compose/override.ts';
+import { type ServiceName, services } from './compose/override.ts';
+import { releaseAndExpectRecord } from './compose/release.ts';
+import { prepareStack, type Stack } from './compose/stack.ts';
+import { crashDuring, interrupt } from './compose/survival.ts';
+import { scanFromHere, scanInContainer, TrivyDb } from './compose/trivy-db.ts';
 import { cacheRoot } from './parts/cache.ts';
 import { obtainDockerCompose } from './parts/docker-compose.ts';
 import { withPatience } from './parts/report.ts';
 import { run, runOrThrow } from './parts/run.ts';
-import { writeTestSignatures } from './test-signatures.ts';
 
 const root = fileURLToPath(new URL('..', import.meta.url));
 const email = 'admin@example.com';
@@ -41,61 +45,39 @@ async function step(name: string, work: () => Promise<unknown>, always = false):
   }
 }
 
-interface Stack {
-  readonly compose: Compose;
-  readonly url: string;
-  readonly passwordFile: string;
-  readonly secrets: readonly string[];
-}
-
-/** The files that a reader of the README would have: secrets by our own script, and what the test puts over compose.yaml. */
-async function prepare(compose: Compose, folder: string): Promise<Stack> {
-  const port = await freePort();
-  await mkdir(join(folder, 'deploy'));
-  await cp(join(root, 'deploy/make-secrets.sh'), join(folder, 'deploy/make-secrets.sh'));
-  await runOrThrow('sh', [join(folder, 'deploy/make-secrets.sh')]);
-  await writeTestSignatures(join(folder, 'signatures'));
-  const file = join(folder, 'override.json');
-  await writeFile(file, JSON.stringify(override(join(folder, 'secrets'), join(folder, 'signatures'))));
-  const names = ['superuser_password', 'av_notify_secret', 'av_history_key'];
-  return {
-    compose: compose.stack([join(root, 'compose.yaml'), file], {
-      COMPOSE_PROJECT_NAME: `pocketwarden-test-${process.pid}`,
-      PB_PORT: String(port),
-    }),
-    url: `http://127.0.0.1:${port}`,
-    passwordFile: join(folder, 'secrets/superuser_password'),
-    secrets: await Promise.all(names.map((name) => readFile(join(folder, 'secrets', name), 'utf8'))),
-  };
-}
-
+/** By the command of the README, on an engine that has none of the images. */
 async function bringUp({ compose }: Stack): Promise<boolean> {
-  const built = await step('both images are built', () => withPatience(report, 'building', () => build(compose)));
-  if (!built) return false;
-  const signatures = () => compose.run('--profile', 'setup', 'run', '--rm', '--no-deps', 'test-signatures');
-  const up = () => withPatience(report, 'starting', () => compose.run('up', '--detach', '--no-build', '--wait', '--wait-timeout', '240'));
-  return (
-    (await step('the test signatures are in their volume', signatures)) && (await step('everything comes up and says it is healthy', up))
-  );
+  const fill = (service: string) => compose.run('run', '--rm', '--no-deps', service);
+  const steps = {
+    'the test signatures are in their volume': () => fill('test-signatures'),
+    'one command builds the images and brings everything up, healthy': () =>
+      withPatience(report, 'building and starting', () => up(compose)),
+    'the test lists are in their volume': () => fill('test-lists'),
+  };
+  for (const [name, work] of Object.entries(steps)) if (!(await step(name, work))) return false;
+  return true;
 }
 
 /** What a build step printed is the reason of its failure, so there is more of it than elsewhere. */
-async function build(compose: Compose): Promise<void> {
-  const { code, stdout, stderr } = await compose.try('build', 'pocketbase', 'scanner');
+async function up(compose: Compose): Promise<void> {
+  const { code, stdout, stderr } = await compose.try('up', '--build', '--detach', '--wait', '--wait-timeout', '240');
   if (code !== 0)
-    throw new Error(`docker compose build ended with ${code}:\n${`${stdout}${stderr}`.trim().split('\n').slice(-40).join('\n')}`);
+    throw new Error(`docker compose up ended with ${code}:\n${`${stdout}${stderr}`.trim().split('\n').slice(-40).join('\n')}`);
 }
 
-async function inspectAll({ compose, secrets }: Stack): Promise<void> {
+async function inspectAll({ compose, secrets: byName }: Stack): Promise<void> {
+  const secrets = Object.values(byName);
   for (const service of services) {
     await step(`${service} is confined`, () => expectConfined(compose, service, secrets));
     await step(`${service} is not root and can write nothing of its own`, () => expectPowerless(compose, service));
   }
-  for (const service of ['pocketbase', 'scanner'] as const)
+  for (const service of ['pocketbase', 'scanner', 'console'] as const)
     await step(`${service} holds no build tools`, () => expectNoBuildTools(compose, service));
-  const images = (await compose.run('config', '--images')).split('\n').filter((image) => image.startsWith('pocketwarden/'));
-  await step('there are two images of ours', async () => {
-    if (images.length !== 2) throw new Error(images.join(', '));
+  await step('trivy-db holds no build tools but git', () => expectNoBuildTools(compose, 'trivy-db', ['git']));
+  const all = (await compose.run('config', '--images')).split('\n').filter((image) => image.startsWith('pocketwarden/'));
+  const images = [...new Set(all)];
+  await step('there are three images of ours', async () => {
+    if (images.length !== 3) throw new Error(images.join(', '));
   });
   for (const image of images)
     await step(`${image} has a numeric user and holds no secret`, () => expectCleanImage(compose, image, secrets));
@@ -117,33 +99,70 @@ async function tryWaysOut({ compose }: Stack): Promise<void> {
   }
 }
 
-async function survive(stack: Stack, client: PocketBase, service: ServiceName, how: 'restart' | 'kill'): Promise<void> {
-  const { compose } = stack;
-  if (how === 'restart') await compose.run('restart', service);
-  else await killMainProcess(compose, service);
-  await eventually(`all of it is healthy after the ${how} of ${service}`, () => allHealthy(compose), 120_000);
-  // The token is the one from before: the superuser must not have been set anew.
+interface Users {
+  readonly client: PocketBase;
+  readonly session: ConsoleSession;
+  readonly trivyDb: TrivyDb;
+}
+
+async function useConsoleAndTrivyDb(stack: Stack, { client, session, trivyDb }: Users): Promise<void> {
+  const { compose, rootfs, trivy, home } = stack;
+  await step('a form with a forged token is refused', () => expectNoForgery(session));
+  await step('the console sees its parts', () =>
+    expectOverview(session, [/Scanner .*engine clamd\S* up/, /Trivy DB .*nothing published yet/]),
+  );
+  await step('the registry has nothing yet, and says so as Trivy wants to hear it', () => trivyDb.expectNothingYet());
+  let id = '';
+  await step('a build is fetched, built and published', async () => {
+    id = await trivyDb.start();
+    await trivyDb.published(id);
+  });
+  await step('the console sees the Trivy DB', () => expectOverview(session, [/Trivy DB .*published database of/]));
+  await step('the console shows it and hands it out', () => expectTrivyDbPages(stack.console, session));
+  if (trivy === null) report('left out: what needs a Trivy, of which there is none on this machine; npm run test:trivy builds one');
+  else {
+    await step('it was published only after a Trivy had found the canary with it', () => trivyDb.expectCanaryFound(id));
+    await step('a Trivy in a container finds what is in the database', () => scanInContainer(compose));
+    await step('a Trivy of this machine finds it too', () => scanFromHere(trivy, stack.trivyDb, rootfs, home));
+  }
+  await step('a crash in the middle of a build is not in the way of the next', () => crashBuild(stack, trivyDb));
+  await step('a superuser releases a build at the console, on record', () => releaseAndExpectRecord(client, session, email));
+}
+
+/** What was published before stays published. */
+async function crashBuild({ compose }: Stack, trivyDb: TrivyDb): Promise<void> {
+  const before = await trivyDb.publishedId();
+  const id = await crashDuring(compose, 'trivy-db', () => trivyDb.start());
+  const { outcome } = await eventually('the build that crashed is known for what it is', () => trivyDb.ended(id), 60_000);
+  if (outcome !== 'died') throw new Error(`the build ${outcome} although the builder was killed`);
+  const after = await trivyDb.publishedId();
+  if (after !== before) throw new Error(`${after} is published, not ${before}`);
+  await trivyDb.published(await trivyDb.start());
+}
+
+async function survive(
+  { compose }: Stack,
+  { client, session, trivyDb }: Users,
+  service: ServiceName,
+  how: 'restart' | 'kill',
+): Promise<void> {
+  const published = await trivyDb.publishedId();
+  await interrupt(compose, service, how);
+  // Token and session are those from before: the superuser must not have been set anew, nor the console have forgotten its secret.
   await client.collection('_superusers').authRefresh();
+  const { status } = await session.open('/');
+  if (status !== 200) throw new Error(`the session of the console is answered ${status}`);
+  if (published === null || (await trivyDb.publishedId()) !== published) throw new Error(`${published} is no longer published`);
   await uploadAndExpectVerdicts(client);
 }
 
-/** From outside, as a crash would; `docker kill` counts as a wish and would not be answered by a new start. */
-async function killMainProcess(compose: Compose, service: ServiceName): Promise<void> {
-  const container = await compose.containerOf(service);
-  const ask = (format: string) => runOrThrow('docker', ['inspect', `--format=${format}`, container], { env: compose.env });
-  const startedAt = await ask('{{.State.StartedAt}}');
-  process.kill(Number(await ask('{{.State.Pid}}')), 'SIGKILL');
-  await eventually(`${service} was started again`, async () => (await ask('{{.State.StartedAt}}')) !== startedAt, 60_000);
-}
-
-async function allHealthy(compose: Compose): Promise<boolean> {
-  const lines = (await compose.run('ps', '--format', 'json')).trim().split('\n');
-  const states = lines.map((line) => JSON.parse(line) as { Health: string });
-  return states.length === services.length && states.every(({ Health }) => Health === 'healthy');
-}
-
-async function runDemo({ url, passwordFile }: Stack): Promise<void> {
-  const env = { ...process.env, POCKETBASE_URL: url, POCKETBASE_SUPERUSER_EMAIL: email, POCKETBASE_SUPERUSER_PASSWORD_FILE: passwordFile };
+async function runDemo({ pocketbase, passwordFile }: Stack): Promise<void> {
+  const env = {
+    ...process.env,
+    POCKETBASE_URL: pocketbase,
+    POCKETBASE_SUPERUSER_EMAIL: email,
+    POCKETBASE_SUPERUSER_PASSWORD_FILE: passwordFile,
+  };
   const { code, stdout, stderr } = await run(process.execPath, [join(root, 'scripts/demo.ts')], { env, cwd: root, timeoutMs: 360_000 });
   console.log(stdout.replace(/^/gm, '        '));
   if (code !== 0) throw new Error(`it ended with ${code}: ${stderr.trim()}`);
@@ -162,29 +181,34 @@ async function takeDown({ compose }: Stack): Promise<void> {
   }
 }
 
+/** Null when the login at the console failed. */
+async function comeIn(stack: Stack): Promise<Users | null> {
+  const { superuser_password: password = '', operator_token: token = '' } = stack.secrets;
+  const client = await login(stack.pocketbase, email, password);
+  let session: ConsoleSession | null = null;
+  await step('a superuser logs in at the console', async () => {
+    session = await logInAtConsole(stack.console, email, password);
+  });
+  return session === null ? null : { client, session, trivyDb: new TrivyDb(stack.trivyDb, token) };
+}
+
 async function testStack(stack: Stack): Promise<void> {
   try {
     if (!(await bringUp(stack))) return;
     await inspectAll(stack);
     await tryWaysOut(stack);
     await step('npm run demo', () => runDemo(stack));
-    const client = await login(stack.url, email, await readFile(stack.passwordFile, 'utf8'));
-    for (const service of services) await step(`a restart of ${service} loses nothing`, () => survive(stack, client, service, 'restart'));
-    for (const service of services) await step(`a crash of ${service} loses nothing`, () => survive(stack, client, service, 'kill'));
+    const users = await comeIn(stack);
+    if (users === null) return;
+    await useConsoleAndTrivyDb(stack, users);
+    for (const how of ['restart', 'kill'] as const) {
+      const word = { restart: 'restart', kill: 'crash' }[how];
+      for (const service of services) await step(`a ${word} of ${service} loses nothing`, () => survive(stack, users, service, how));
+    }
   } finally {
     if (counts.failed > 0 && !interrupted.signal.aborted) console.log((await stack.compose.try('logs', '--no-color', '--tail=60')).stdout);
     await step('it is taken down with its volumes', () => takeDown(stack), true);
   }
-}
-
-function freePort(): Promise<number> {
-  return new Promise((resolve, reject) => {
-    const server = createServer().on('error', reject);
-    server.listen(0, '127.0.0.1', () => {
-      const { port } = server.address() as { port: number };
-      server.close(() => resolve(port));
-    });
-  });
 }
 
 async function main(): Promise<void> {
@@ -197,7 +221,7 @@ async function main(): Promise<void> {
   try {
     const compose = new Compose(bin, engine.env);
     if (await step('base images are made on this machine', () => makeBaseImages(compose, folder, report)))
-      await testStack(await prepare(compose, folder));
+      await testStack(await prepareStack(compose, folder, report));
   } finally {
     await engine.stop();
     await rm(folder, { recursive: true, force: true });

@@ -34,15 +34,32 @@ describe('loadConfig', () => {
     expect(loadConfig(needed)).toEqual({
       roles: ['scanner'],
       pocketbase: { url: 'http://127.0.0.1:8090', email: 'scanner@example.com', password: 'a password' },
-      engines: {
-        addresses: ['127.0.0.1:3310'],
-        stallSeconds: 30,
-        timeoutSeconds: 330,
-        maxSignatureAgeHours: 168,
-        allowTestSignatures: false,
+      scanner: {
+        engines: {
+          addresses: ['127.0.0.1:3310'],
+          stallSeconds: 30,
+          timeoutSeconds: 330,
+          maxSignatureAgeHours: 168,
+          allowTestSignatures: false,
+        },
+        concurrency: 4,
+        maxRetries: 3,
+        leaseSeconds: 60,
+        pollSeconds: 5,
+        notifySecret: null,
       },
-      worker: { concurrency: 4, maxRetries: 3, leaseSeconds: 60, pollSeconds: 5 },
-      http: { host: '127.0.0.1', port: 8080, notifySecret: null, metricsToken: null },
+      access: {
+        operatorToken: null,
+        sessionSecret: null,
+        idleMs: 3_600_000,
+        maxMs: 43_200_000,
+        forwardAuth: { addresses: [], secret: null },
+        trustedProxies: [],
+        publicUrl: null,
+      },
+      console: null,
+      trivyDb: null,
+      http: { host: '127.0.0.1', port: 8080, metricsToken: null },
       logLevel: 'info',
     });
   });
@@ -58,7 +75,7 @@ describe('loadConfig', () => {
   it('names every problem at once, with the variable and an example', () => {
     const problems = problemsOf({
       POCKETBASE_URL: 'ftp://files',
-      ROLES: 'scanner,console,painter',
+      ROLES: 'scanner,fleet,painter',
       CLAMD_ADDRESSES: '127.0.0.1:3310,:1',
       SCAN_CONCURRENCY: 'four',
       POLL_SECONDS: '0',
@@ -82,7 +99,7 @@ describe('loadConfig', () => {
       'LOG_LEVEL',
     ]);
     for (const problem of problems) expect(problem).toMatch(/ Example: [A-Z_]+=\S+$/);
-    expect(problems[0]).toContain('the role console is not part of this version; there is no role "painter"');
+    expect(problems[0]).toContain('the role fleet is not part of this version; there is no role "painter"');
     expect(problems[6]).toContain('(it is "four")');
   });
 
@@ -93,8 +110,8 @@ describe('loadConfig', () => {
       POCKETBASE_SUPERUSER_PASSWORD_FILE: fileOf('from a file \n'),
       AV_NOTIFY_SECRET_FILE: fileOf('0123456789abcdef'),
     });
-    expect(config.pocketbase.password).toBe('from a file ');
-    expect(config.http.notifySecret).toBe('0123456789abcdef');
+    expect(config.pocketbase?.password).toBe('from a file ');
+    expect(config.scanner?.notifySecret).toBe('0123456789abcdef');
   });
 
   it('says what is wrong with the file of a secret', () => {
@@ -109,10 +126,72 @@ describe('loadConfig', () => {
 
   it('never shows a secret', () => {
     expect(problemsOf({ ...needed, AV_NOTIFY_SECRET: 'too short' }).join()).not.toContain('too short');
+    const webhooks = { ...needed, ROLES: 'console', RESULT_WEBHOOK_URLS: 'hooks.example.com/services/T0/hidden' };
+    expect(problemsOf(webhooks)[0]).toMatch(/^RESULT_WEBHOOK_URLS must be http or https URLs, separated by commas\. Example/);
+    for (const url of ['https://git:hidden@git.internal/x', 'https://git:hid,den@git.internal/x#main', 'git:hidden@git.internal:x'])
+      expect(problemsOf({ ROLES: 'trivy-db', TRIVY_DB_GIT_SOURCES: `list=${url}` }).join()).toMatch(/^TRIVY_DB_GIT_SOURCES must be [^@]*$/);
+    expect(problemsOf({ ...needed, POCKETBASE_URL: 'ftp://me:hidden@files' }).join()).not.toContain('hidden');
   });
 
   it('understands addresses with and without a port', () => {
-    const { addresses } = loadConfig({ ...needed, CLAMD_ADDRESSES: 'clamd, [::1]:3311,10.0.0.7:3312' }).engines;
-    expect(addresses).toEqual(['clamd:3310', '[::1]:3311', '10.0.0.7:3312']);
+    const { scanner } = loadConfig({ ...needed, CLAMD_ADDRESSES: 'clamd, [::1]:3311,10.0.0.7:3312' });
+    expect(scanner?.engines.addresses).toEqual(['clamd:3310', '[::1]:3311', '10.0.0.7:3312']);
+  });
+
+  it('asks for nothing that no role of the process reads', () => {
+    const config = loadConfig({ ROLES: 'trivy-db', CLAMD_ADDRESSES: ':not an address' });
+    expect(config).toMatchObject({ pocketbase: null, scanner: null, console: null, access: { operatorToken: null } });
+    expect(config.trivyDb).toMatchObject({
+      lockFile: 'trivy-db/output/build.lock',
+      updateIntervalMs: 24 * 3_600_000,
+      canary: { release: '3.19', packageName: 'openssl', version: '3.1.4-r0', cve: 'CVE-2023-5678' },
+    });
+  });
+
+  it('reads what the Trivy DB is built from', () => {
+    const { trivyDb } = loadConfig({
+      ROLES: 'trivy-db',
+      TRIVY_DB_SOURCES: 'nvd, alpine',
+      TRIVY_DB_UPDATE_INTERVAL: '90m',
+      TRIVY_DB_FETCH: 'command',
+      TRIVY_DB_FETCH_COMMAND: '/usr/bin/fetch  --all',
+      TRIVY_DB_GIT_SOURCES: 'vuln-list=https://git.internal/vuln-list#main,vuln-list-nvd=file:///srv/nvd#main',
+      TRIVY_DB_LOCK_FILE: '/tmp/build-db-vm.lock',
+    });
+    expect(trivyDb).toMatchObject({
+      sources: ['nvd', 'alpine'],
+      updateIntervalMs: 5_400_000,
+      fetch: {
+        command: ['/usr/bin/fetch', '--all'],
+        git: [
+          { folder: 'vuln-list', url: 'https://git.internal/vuln-list', branch: 'main' },
+          { folder: 'vuln-list-nvd', url: 'file:///srv/nvd', branch: 'main' },
+        ],
+      },
+      lockFile: '/tmp/build-db-vm.lock',
+    });
+  });
+
+  it('names what a variable needs beside it', () => {
+    const problems = problemsOf({
+      ...needed,
+      ROLES: 'console,trivy-db',
+      FORWARD_AUTH_ADDRESSES: '10.0.0.2,172.18.0.0/16',
+      RESULT_WEBHOOK_URLS: 'https://ci.example.com/hook',
+      TRIVY_DB_URL: 'http://trivy-db:8080',
+      TRIVY_DB_FETCH: 'command',
+      TRIVY_DB_REGISTRY_USERNAME: 'trivy',
+      TRIVY_DB_SCHEDULE: 'every night',
+      TRIVY_DB_GIT_SOURCES: '../outside=https://git.internal/x#main',
+    });
+    expect(problems.map((problem) => problem.split(' ')[0])).toEqual([
+      'TRIVY_DB_GIT_SOURCES',
+      'TRIVY_DB_SCHEDULE',
+      'FORWARD_AUTH_SECRET',
+      'RESULT_WEBHOOK_SECRET',
+      'OPERATOR_TOKEN',
+      'TRIVY_DB_FETCH_COMMAND',
+      'TRIVY_DB_REGISTRY_PASSWORD',
+    ]);
   });
 });

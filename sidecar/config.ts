@@ -1,156 +1,17 @@
-/** The configuration: every variable once, with its default, its bounds and what it is for. The only file that reads the environment. */
+/** The configuration: from the environment, checked as a whole. The only file that reads it. */
 import { readFileSync } from 'node:fs';
-import { z } from 'zod';
-import { splitAddress } from './clamd/addresses.ts';
+import { join } from 'node:path';
+import type { z } from 'zod';
+import { type RoleName, type Variable, variables } from './config-variables.ts';
 
 type Env = Readonly<Record<string, string | undefined>>;
-
-interface Variable<T = unknown> {
-  /** From the text of the variable. */
-  readonly schema: z.ZodType<T, string>;
-  /** As text; null where there is none. */
-  readonly default: string | null;
-  readonly required?: true;
-  /** May also be given as NAME_FILE, the path of a file that holds it. */
-  readonly secret?: true;
-  readonly description: string;
-  readonly example: string;
-}
-
-const whole = (min: number, max: number) =>
-  z
-    .string()
-    .regex(/^\d{1,9}$/, 'must be a whole number')
-    .transform(Number)
-    .pipe(z.number().min(min, `must be at least ${min}`).max(max, `must be at most ${max}`));
-const yesNo = z.stringbool({ truthy: ['true', '1', 'yes'], falsy: ['false', '0', 'no'], error: 'must be true or false' });
-const longSecret = z.string().min(16, 'must have at least 16 characters');
-
-const DEFAULT_CLAMD_PORT = 3310;
-const addresses = z
-  .string()
-  .transform((text) => text.split(',').map((part) => withPort(part.trim())))
-  .refine((all) => all.every(isAddress), 'must be host:port, several separated by commas');
-
-const laterRoles = ['console', 'trivy-db', 'fleet'];
-const roles = z
-  .string()
-  .transform((text) => [...new Set(text.split(',').map((part) => part.trim()))])
-  .superRefine((names, context) => {
-    for (const name of names) {
-      if (name === 'scanner') continue;
-      const message = laterRoles.includes(name)
-        ? `the role ${name} is not part of this version`
-        : `there is no role ${JSON.stringify(name)}`;
-      context.addIssue({ code: 'custom', message });
-    }
-  });
-
-const variables = {
-  POCKETBASE_URL: {
-    schema: z.url({ protocol: /^https?$/, error: 'must be an http or https URL' }),
-    default: null,
-    required: true,
-    description: 'Where PocketBase answers.',
-    example: 'http://127.0.0.1:8090',
-  },
-  POCKETBASE_SUPERUSER_EMAIL: {
-    schema: z.email('must be an e-mail address'),
-    default: null,
-    required: true,
-    description: 'The superuser the sidecar logs in as.',
-    example: 'scanner@example.com',
-  },
-  POCKETBASE_SUPERUSER_PASSWORD: {
-    schema: z.string(),
-    default: null,
-    required: true,
-    secret: true,
-    description: 'The password of that superuser.',
-    example: 'POCKETBASE_SUPERUSER_PASSWORD_FILE=/run/secrets/pocketbase_password',
-  },
-  ROLES: { schema: roles, default: 'scanner', description: 'What this process does, separated by commas.', example: 'scanner' },
-  CLAMD_ADDRESSES: {
-    schema: addresses,
-    default: '127.0.0.1:3310',
-    description: 'The clamd daemons, separated by commas. A name with several addresses is several engines.',
-    example: '127.0.0.1:3310,clamd.internal:3310',
-  },
-  SCAN_CONCURRENCY: { schema: whole(1, 64), default: '4', description: 'Files streamed at once, over all engines.', example: '4' },
-  SCAN_STALL_SECONDS: {
-    schema: whole(1, 600),
-    default: '30',
-    description: 'A scan fails when nothing moves for this long while its file is being sent.',
-    example: '30',
-  },
-  SCAN_TIMEOUT_SECONDS: {
-    schema: whole(1, 3600),
-    default: '330',
-    description: "From the last byte to the reply, plus a second per 8 MiB. Keep it above clamd's MaxScanTime.",
-    example: '330',
-  },
-  MAX_RETRIES: { schema: whole(1, 100), default: '3', description: 'Counted failures of a check before it ends as `error`.', example: '3' },
-  LEASE_SECONDS: {
-    schema: whole(5, 3600),
-    default: '60',
-    description: 'How long a check stays with this process when it dies. Renewed at a third of it.',
-    example: '60',
-  },
-  POLL_SECONDS: {
-    schema: whole(1, 300),
-    default: '5',
-    description: 'How often to ask for work that no notification told of.',
-    example: '5',
-  },
-  MAX_SIGNATURE_AGE_HOURS: {
-    schema: whole(1, 8760),
-    default: '168',
-    description: 'An engine with older signatures is not ready, and checks wait.',
-    example: '168',
-  },
-  ALLOW_TEST_SIGNATURES: {
-    schema: yesNo,
-    default: 'false',
-    description: 'Accept an engine without official signatures. For trials only: it finds nothing but the test file.',
-    example: 'false',
-  },
-  AV_NOTIFY_SECRET: {
-    schema: longSecret,
-    default: null,
-    secret: true,
-    description: 'Shared with the hooks, which sign their notifications with it. Without it new uploads wait for the next poll.',
-    example: 'AV_NOTIFY_SECRET_FILE=/run/secrets/av_notify_secret',
-  },
-  HOST: {
-    schema: z.string().regex(/^[0-9a-zA-Z.:_-]+$/, 'must be an address or a host name'),
-    default: '127.0.0.1',
-    description: 'The address to listen on. In a container: 0.0.0.0.',
-    example: '0.0.0.0',
-  },
-  PORT: { schema: whole(0, 65_535), default: '8080', description: 'The port to listen on.', example: '8080' },
-  METRICS_TOKEN: {
-    schema: longSecret,
-    default: null,
-    secret: true,
-    description: 'Bearer token for /metrics. Without it only clients on the same machine may read them.',
-    example: 'METRICS_TOKEN_FILE=/run/secrets/metrics_token',
-  },
-  LOG_LEVEL: {
-    schema: z.enum(
-      ['trace', 'debug', 'info', 'warn', 'error', 'fatal', 'silent'],
-      'must be one of trace, debug, info, warn, error, fatal, silent',
-    ),
-    default: 'info',
-    description: 'The least important event to log.',
-    example: 'info',
-  },
-} as const satisfies Record<string, Variable>;
-
 type Name = keyof typeof variables;
 type Value<N extends Name> = (typeof variables)[N]['schema'] extends z.ZodType<infer T> ? T : never;
 
 export interface VariableInfo {
   readonly name: string;
+  /** The roles that read it; null: every process. */
+  readonly roles: readonly RoleName[] | null;
   readonly default: string | null;
   readonly required: boolean;
   readonly secret: boolean;
@@ -160,6 +21,7 @@ export interface VariableInfo {
 /** Every variable, for the documentation. */
 export const variableTable: readonly VariableInfo[] = Object.entries<Variable>(variables).map(([name, each]) => ({
   name,
+  roles: each.roles ?? null,
   default: each.default,
   required: each.required ?? false,
   secret: each.secret ?? false,
@@ -180,20 +42,45 @@ export class ConfigError extends Error {
 }
 
 export type Config = ReturnType<typeof loadConfig>;
+export type PocketBaseConfig = NonNullable<Config['pocketbase']>;
+export type ScannerConfig = NonNullable<Config['scanner']>;
+export type AccessConfig = Config['access'];
+export type ConsoleConfig = NonNullable<Config['console']>;
+export type TrivyDbConfig = NonNullable<Config['trivyDb']>;
 
-/** Throws a ConfigError with all problems at once. An empty variable is an unset one. */
+/** Throws a ConfigError with all problems at once. An empty variable is an unset one; what no role here reads is not looked at. */
 export function loadConfig(env: Env) {
   const problems: string[] = [];
-  const read = <N extends Name>(name: N): Value<N> => readVariable(name, env, problems) as Value<N>;
-  // A secret is never required to have a value; the type says so once, here.
-  const readSecret = (name: Name): string | null => (readVariable(name, env, problems) as string | undefined) ?? null;
+  const roles = (readVariable('ROLES', env, problems, true) ?? ['scanner']) as readonly RoleName[];
+  const isRead = (name: Name) => roles.some((role) => (variables[name] as Variable).roles?.includes(role) ?? true);
+  const read = <N extends Name>(name: N): Value<N> => readVariable(name, env, problems, isRead(name)) as Value<N>;
+  const readOr = <N extends Name>(name: N): Value<N> | null =>
+    (readVariable(name, env, problems, isRead(name)) as Value<N> | undefined) ?? null;
+  const has = (...wanted: RoleName[]) => wanted.some((role) => roles.includes(role));
   const config = {
-    roles: read('ROLES'),
-    pocketbase: {
-      url: read('POCKETBASE_URL'),
-      email: read('POCKETBASE_SUPERUSER_EMAIL'),
-      password: read('POCKETBASE_SUPERUSER_PASSWORD'),
-    },
+    roles,
+    pocketbase: has('scanner', 'console') ? pocketbaseConfig(read) : null,
+    scanner: has('scanner') ? scannerConfig(read, readOr) : null,
+    access: accessConfig(read, readOr),
+    console: has('console') ? consoleConfig(read, readOr) : null,
+    trivyDb: has('trivy-db') ? trivyDbConfig(read, readOr) : null,
+    http: { host: read('HOST'), port: read('PORT'), metricsToken: readOr('METRICS_TOKEN') },
+    logLevel: read('LOG_LEVEL'),
+  };
+  problems.push(...missingPartners(config));
+  if (problems.length > 0) throw new ConfigError(problems);
+  return config;
+}
+
+type Read = <N extends Name>(name: N) => Value<N>;
+type ReadOr = <N extends Name>(name: N) => Value<N> | null;
+
+function pocketbaseConfig(read: Read) {
+  return { url: read('POCKETBASE_URL'), email: read('POCKETBASE_SUPERUSER_EMAIL'), password: read('POCKETBASE_SUPERUSER_PASSWORD') };
+}
+
+function scannerConfig(read: Read, readOr: ReadOr) {
+  return {
     engines: {
       addresses: read('CLAMD_ADDRESSES'),
       stallSeconds: read('SCAN_STALL_SECONDS'),
@@ -201,31 +88,102 @@ export function loadConfig(env: Env) {
       maxSignatureAgeHours: read('MAX_SIGNATURE_AGE_HOURS'),
       allowTestSignatures: read('ALLOW_TEST_SIGNATURES'),
     },
-    worker: {
-      concurrency: read('SCAN_CONCURRENCY'),
-      maxRetries: read('MAX_RETRIES'),
-      leaseSeconds: read('LEASE_SECONDS'),
-      pollSeconds: read('POLL_SECONDS'),
-    },
-    http: {
-      host: read('HOST'),
-      port: read('PORT'),
-      notifySecret: readSecret('AV_NOTIFY_SECRET'),
-      metricsToken: readSecret('METRICS_TOKEN'),
-    },
-    logLevel: read('LOG_LEVEL'),
+    concurrency: read('SCAN_CONCURRENCY'),
+    maxRetries: read('MAX_RETRIES'),
+    leaseSeconds: read('LEASE_SECONDS'),
+    pollSeconds: read('POLL_SECONDS'),
+    notifySecret: readOr('AV_NOTIFY_SECRET'),
   };
-  if (problems.length > 0) throw new ConfigError(problems);
-  return config;
 }
 
-function readVariable(name: Name, env: Env, problems: string[]): unknown {
+/** Who may operate this process. */
+function accessConfig(read: Read, readOr: ReadOr) {
+  return {
+    operatorToken: readOr('OPERATOR_TOKEN'),
+    sessionSecret: readOr('SESSION_SECRET'),
+    idleMs: read('SESSION_IDLE_MINUTES') * 60_000,
+    maxMs: read('SESSION_MAX_HOURS') * 3_600_000,
+    forwardAuth: { addresses: readOr('FORWARD_AUTH_ADDRESSES') ?? [], secret: readOr('FORWARD_AUTH_SECRET') },
+    trustedProxies: readOr('TRUSTED_PROXIES') ?? [],
+    publicUrl: readOr('PUBLIC_URL'),
+  };
+}
+
+function consoleConfig(read: Read, readOr: ReadOr) {
+  return {
+    dataDir: read('CONSOLE_DATA_DIR'),
+    scannerUrl: readOr('SCANNER_URL'),
+    trivyDbUrl: readOr('TRIVY_DB_URL'),
+    trivyDbPublicUrl: readOr('TRIVY_DB_PUBLIC_URL'),
+    pocketbasePublicUrl: readOr('POCKETBASE_PUBLIC_URL'),
+    webhooks: {
+      urls: readOr('RESULT_WEBHOOK_URLS') ?? [],
+      secret: readOr('RESULT_WEBHOOK_SECRET'),
+      privateHosts: readOr('RESULT_WEBHOOK_PRIVATE_HOSTS') ?? [],
+    },
+    maxSignatureAgeHours: read('MAX_SIGNATURE_AGE_HOURS'),
+  };
+}
+
+function trivyDbConfig(read: Read, readOr: ReadOr) {
+  const outputDir = read('TRIVY_DB_OUTPUT_DIR');
+  return {
+    cacheDir: read('TRIVY_DB_CACHE_DIR'),
+    outputDir,
+    lockFile: readOr('TRIVY_DB_LOCK_FILE') ?? join(outputDir ?? '', 'build.lock'),
+    sources: readOr('TRIVY_DB_SOURCES') ?? [],
+    fetch: {
+      by: read('TRIVY_DB_FETCH'),
+      command: readOr('TRIVY_DB_FETCH_COMMAND'),
+      git: readOr('TRIVY_DB_GIT_SOURCES'),
+    },
+    updateIntervalMs: read('TRIVY_DB_UPDATE_INTERVAL'),
+    schedule: readOr('TRIVY_DB_SCHEDULE'),
+    jitterMs: read('TRIVY_DB_JITTER_MINUTES') * 60_000,
+    timeoutMs: read('TRIVY_DB_TIMEOUT_MINUTES') * 60_000,
+    keepBuilds: read('TRIVY_DB_KEEP_BUILDS'),
+    keepLogs: read('TRIVY_DB_KEEP_LOGS'),
+    minFreeBytes: read('TRIVY_DB_MIN_FREE_MIB') * 1024 * 1024,
+    minRowsPercent: read('TRIVY_DB_MIN_ROWS_PERCENT'),
+    registry: { username: readOr('TRIVY_DB_REGISTRY_USERNAME'), password: readOr('TRIVY_DB_REGISTRY_PASSWORD') },
+    bin: { trivyDb: readOr('TRIVY_DB_BIN'), bbolt: readOr('BBOLT_BIN'), trivy: readOr('TRIVY_BIN') },
+    canary: read('TRIVY_DB_CANARY'),
+  };
+}
+
+interface Sections {
+  readonly access: ReturnType<typeof accessConfig>;
+  readonly console: ReturnType<typeof consoleConfig> | null;
+  readonly trivyDb: ReturnType<typeof trivyDbConfig> | null;
+}
+
+/** Variables that mean nothing, or something dangerous, without another. */
+function missingPartners({ access, console, trivyDb }: Sections): string[] {
+  const problems: string[] = [];
+  const need = (wanted: boolean, name: Name, without: string) => {
+    if (wanted) problems.push(`${name} is not set, and ${without} needs it. Example: ${exampleOf(name, variables[name])}`);
+  };
+  need(access.forwardAuth.addresses.length > 0 && access.forwardAuth.secret === null, 'FORWARD_AUTH_SECRET', 'FORWARD_AUTH_ADDRESSES');
+  need((console?.webhooks.urls.length ?? 0) > 0 && console?.webhooks.secret === null, 'RESULT_WEBHOOK_SECRET', 'RESULT_WEBHOOK_URLS');
+  const remote = console?.scannerUrl ?? console?.trivyDbUrl ?? null;
+  need(remote !== null && access.operatorToken === null, 'OPERATOR_TOKEN', 'SCANNER_URL or TRIVY_DB_URL');
+  need(trivyDb?.fetch.by === 'command' && trivyDb.fetch.command === null, 'TRIVY_DB_FETCH_COMMAND', 'TRIVY_DB_FETCH=command');
+  const registry = trivyDb?.registry;
+  need((registry?.username ?? null) !== null && registry?.password === null, 'TRIVY_DB_REGISTRY_PASSWORD', 'TRIVY_DB_REGISTRY_USERNAME');
+  need((registry?.password ?? null) !== null && registry?.username === null, 'TRIVY_DB_REGISTRY_USERNAME', 'TRIVY_DB_REGISTRY_PASSWORD');
+  return problems;
+}
+
+/** The value, or undefined where there is none or it is wrong; a variable that no role reads has its default. */
+function readVariable(name: Name, env: Env, problems: string[], isRead: boolean): unknown {
   const variable: Variable = variables[name];
+  if (!isRead) return variable.default === null ? undefined : variable.schema.parse(variable.default);
   const text = textOf(name, variable, env, problems);
   if (text === null) return undefined;
   const parsed = variable.schema.safeParse(text);
   if (parsed.success) return parsed.data;
-  const shown = variable.secret ? '' : ` (it is ${JSON.stringify(text)})`;
+  // A password may stand before the @ of a URL, also of one that is written wrongly.
+  const shown = variable.secret || /[:/].*@/s.test(text) ? '' : ` (it is ${JSON.stringify(text)})`;
   problems.push(`${name} ${sentences(parsed.error)}${shown}. Example: ${exampleOf(name, variable)}`);
   return undefined;
 }
@@ -255,17 +213,4 @@ function sentences(error: z.ZodError): string {
 
 function exampleOf(name: Name, variable: Variable): string {
   return variable.example.includes('=') ? variable.example : `${name}=${variable.example}`;
-}
-
-function withPort(address: string): string {
-  return /:\d+$/.test(address) && !address.endsWith(']') ? address : `${address}:${DEFAULT_CLAMD_PORT}`;
-}
-
-function isAddress(address: string): boolean {
-  try {
-    splitAddress(address);
-    return true;
-  } catch {
-    return false;
-  }
 }

@@ -1,7 +1,8 @@
 /** The process: its arguments, environment, signals and exit code. */
 import { getPriority, setPriority } from 'node:os';
-import { type Config, ConfigError, loadConfig, variableTable } from './config.ts';
+import { ConfigError, loadConfig, variableTable } from './config.ts';
 import { createService, type Service } from './service.ts';
+import { withoutSecrets } from './shown-config.ts';
 import { version } from './version.ts';
 
 /** EX_CONFIG of sysexits.h. */
@@ -60,16 +61,6 @@ function help(): string {
     return `  ${each.name.padEnd(width)}  ${each.description} (${origin}${each.secret ? ', also as ..._FILE' : ''})`;
   });
   return ['usage: sidecar [--check-config | --help | --version]', '', 'Configured by environment variables:', ...lines].join('\n');
-}
-
-function withoutSecrets(config: Config): object {
-  const hidden = (secret: string | null) => (secret === null ? null : '(set)');
-  const { pocketbase, http } = config;
-  return {
-    ...config,
-    pocketbase: { ...pocketbase, password: hidden(pocketbase.password) },
-    http: { ...http, notifySecret: hidden(http.notifySecret), metricsToken: hidden(http.metricsToken) },
-  };
 }
 
 function usageError(what: string): void {

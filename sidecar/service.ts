@@ -1,35 +1,32 @@
-/** Wiring: the parts of the scanner role, in the order in which they start and stop. */
-import { hostname } from 'node:os';
-import { pid } from 'node:process';
+/** Wiring: the roles that are switched on, behind one HTTP server, and the order in which they start and stop. */
+import { Registry } from '@prometheus-io/client';
 import { HOOKS_VERSION } from '../pb_hooks/lib/wire.ts';
-import { createEnginePool, type EnginePool } from './clamd/pool.ts';
-import { systemClock } from './clock.ts';
 import type { Config } from './config.ts';
+import { createAccess } from './http/access.ts';
 import { createApp } from './http/app.ts';
-import { type Readiness, readiness } from './http/readiness.ts';
+import { peerInProcess, peerOverHttp } from './http/peers.ts';
+import { combined, type Readiness } from './http/readiness.ts';
 import { type HttpServer, listen } from './http/server.ts';
-import { createBuildStore } from './pocketbase/build-store.ts';
-import { createCheckQueue } from './pocketbase/check-queue.ts';
-import { HealthMonitor } from './pocketbase/health.ts';
-import { Session } from './pocketbase/session.ts';
-import type { Clock } from './scan/ports.ts';
-import { Worker } from './scan/worker.ts';
-import { createEvents } from './telemetry/events.ts';
+import { createSuperusers } from './http/superuser-check.ts';
+import { createConsoleRole } from './roles/console.ts';
+import type { Role } from './roles/role.ts';
+import { RoleRunner } from './roles/role-runner.ts';
+import { createScannerRole, type ScannerOverrides } from './roles/scanner.ts';
+import { createTrivyDbRole } from './roles/trivy-db.ts';
+import { accessEvents } from './telemetry/access-events.ts';
+import { processEvents } from './telemetry/events.ts';
 import { createLog, type Logger } from './telemetry/log.ts';
-import { createMetrics, observe } from './telemetry/metrics.ts';
+import { observeProcess } from './telemetry/process-metrics.ts';
 import { version } from './version.ts';
 
-export interface ServiceOverrides {
-  readonly clock?: Clock;
-  readonly engines?: EnginePool;
+export interface ServiceOverrides extends ScannerOverrides {
   readonly log?: Logger;
-  readonly workerName?: string;
 }
 
 export interface Service extends AsyncDisposable {
   /** Listens and begins to work; resolves when it listens, rejects with a sentence when it cannot. Repeating it returns the same start. */
   start(): Promise<void>;
-  /** Lets running scans end within the drain time and gives the rest back. Repeating it returns the stop under way. */
+  /** Lets what runs end within its drain time and gives the rest back. Repeating it returns the stop under way. */
   stop(): Promise<void>;
   /** As stop, but gives everything back at once; also hastens a stop under way. */
   kill(): Promise<void>;
@@ -41,77 +38,53 @@ export interface Service extends AsyncDisposable {
 /** Builds everything and starts nothing. A stopped service is not started again. */
 export function createService(config: Config, overrides: ServiceOverrides = {}): Service {
   const log = overrides.log ?? createLog(config.logLevel);
-  const metrics = createMetrics();
-  const events = createEvents(log, metrics);
-  const parts = createParts(config, overrides, events);
-  const { session, health, engines, worker } = parts;
-  const ask = () => readiness({ session, health, engines: engines.state(), worker: worker.state() });
-  observe(metrics, {
-    version,
-    hooksVersion: HOOKS_VERSION,
-    health: () => health.last,
-    hooksReady: () => health.why === null,
-    worker: () => worker.state(),
-    engines: () => engines.state(),
-  });
+  const registry = new Registry();
+  const events = processEvents(log);
+  observeProcess(registry, version, HOOKS_VERSION);
+  const who = accessEvents(log, registry);
+  const superusers = config.pocketbase === null ? null : createSuperusers(config.pocketbase.url);
+  const access = createAccess({ config: config.access, superusers, events: who });
+  const { pocketbase, scanner, trivyDb, console } = config;
+  const roles: RoleRunner[] = [];
+  const add = (role: Role) => roles.push(new RoleRunner(role, events));
+  if (scanner !== null && pocketbase !== null) add(createScannerRole({ pocketbase, scanner, access, log, registry }, overrides));
+  if (trivyDb !== null) add(createTrivyDbRole(trivyDb, access, log, registry));
+  if (console !== null && pocketbase !== null) {
+    const here = peerInProcess(() => app, access.internalToken);
+    const { operatorToken, publicUrl } = config.access;
+    const peerAt = (url: string | null) => (url === null || operatorToken === null ? null : peerOverHttp(url, operatorToken));
+    const peers = {
+      scanner: scanner === null ? peerAt(console.scannerUrl) : here,
+      trivyDb: trivyDb === null ? peerAt(console.trivyDbUrl) : here,
+    };
+    const own = { config: console, pocketbase, access, accessEvents: who, publicUrl, hasOperatorToken: operatorToken !== null };
+    add(createConsoleRole({ ...own, peers, log, registry }));
+  }
+  const readiness = () => combined(roles.map((role) => role.readiness()));
   const app = createApp({
-    readiness: ask,
-    metrics: metrics.registry,
+    readiness,
+    access,
+    metrics: registry,
     metricsToken: config.http.metricsToken,
-    notifySecret: config.http.notifySecret,
-    wake: () => worker.notify(),
-    events,
-    now: () => Date.now() / 1000,
+    routes: roles.map(({ role }) => role.routes),
+    requestFailed: events.requestFailed,
   });
-  return new ScannerService(parts, () => listen(app, config.http.host, config.http.port), ask, events);
+  return new RoleService(roles, () => listen(app, config.http.host, config.http.port), readiness, events);
 }
 
-type Events = ReturnType<typeof createEvents>;
-type Parts = ReturnType<typeof createParts>;
+type Events = ReturnType<typeof processEvents>;
 
-function createParts(config: Config, overrides: ServiceOverrides, events: Events) {
-  const { pocketbase, worker: limits } = config;
-  const clock = overrides.clock ?? systemClock;
-  const session = new Session({ ...pocketbase, onChange: (why) => events.sessionChanged(why) });
-  const health = new HealthMonitor({
-    session,
-    clock,
-    onChange: (why) => events.hooksChanged(why),
-    onGate: (answer) => events.gateChanged(answer),
-  });
-  const engines = overrides.engines ?? createEngines(config, clock, events);
-  const store = createBuildStore({ url: pocketbase.url, tokens: session });
-  const name = overrides.workerName ?? `${hostname()}-${pid}`;
-  const queue = createCheckQueue({ session, worker: name, leaseSeconds: limits.leaseSeconds, maxRetries: limits.maxRetries });
-  const options = { concurrency: limits.concurrency, leaseMs: limits.leaseSeconds * 1000, pollMs: limits.pollSeconds * 1000 };
-  const worker = new Worker(options, { queue, store, scanner: engines, clock, events });
-  return { session, health, engines, store, worker };
-}
-
-function createEngines({ engines }: Config, clock: Clock, events: Events): EnginePool {
-  const options = {
-    addresses: engines.addresses,
-    stallMs: engines.stallSeconds * 1000,
-    timeoutMs: engines.timeoutSeconds * 1000,
-    maxSignatureAgeMs: engines.maxSignatureAgeHours * 3_600_000,
-    allowTestSignatures: engines.allowTestSignatures,
-  };
-  return createEnginePool({ ...options, onEvent: (event) => events.engineChanged(event) }, clock);
-}
-
-class ScannerService implements Service {
-  readonly #parts: Parts;
+class RoleService implements Service {
+  readonly #roles: readonly RoleRunner[];
   readonly #listen: () => Promise<HttpServer>;
   readonly #events: Events;
-  readonly #asking = new AbortController();
   readonly readiness: () => Readiness;
   #started: Promise<void> | null = null;
   #stopped: Promise<void> | null = null;
   #server: HttpServer | null = null;
-  #monitoring: Promise<void> | null = null;
 
-  constructor(parts: Parts, listenNow: () => Promise<HttpServer>, ask: () => Readiness, events: Events) {
-    this.#parts = parts;
+  constructor(roles: readonly RoleRunner[], listenNow: () => Promise<HttpServer>, ask: () => Readiness, events: Events) {
+    this.#roles = roles;
     this.#listen = listenNow;
     this.readiness = ask;
     this.#events = events;
@@ -132,9 +105,9 @@ class ScannerService implements Service {
   }
 
   async kill(): Promise<void> {
-    const killed = this.#parts.worker.kill();
+    const hastened = Promise.all(this.#roles.map(({ role }) => role.hasten()));
     await this.stop();
-    await killed;
+    await hastened;
   }
 
   [Symbol.asyncDispose](): Promise<void> {
@@ -143,13 +116,10 @@ class ScannerService implements Service {
 
   async #start(): Promise<void> {
     if (this.#stopped !== null) throw new Error('a stopped service is not started again');
-    const { engines, health, worker } = this.#parts;
     this.#server = await this.#listen();
     // Stopped while it began to listen: #stop waits for this and closes what there is.
     if (this.#stopped !== null) return;
-    engines.start();
-    this.#monitoring = health.run(this.#asking.signal);
-    worker.start();
+    await Promise.all(this.#roles.map((each) => each.start()));
     this.#events.started({ version, url: this.#server.url });
   }
 
@@ -157,13 +127,8 @@ class ScannerService implements Service {
   async #stop(): Promise<void> {
     this.#events.stopping();
     await this.#started?.catch(() => {});
-    const { engines, store, worker } = this.#parts;
-    await worker.stop();
-    this.#asking.abort();
-    await this.#monitoring;
-    await engines.stop();
+    await Promise.all(this.#roles.map((each) => each.stop()));
     await this.#server?.close();
-    store[Symbol.dispose]();
     this.#events.stopped();
   }
 }

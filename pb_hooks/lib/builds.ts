@@ -1,5 +1,6 @@
 /** A build and its check, in one transaction: both rows or none. */
 import { appendLog, apply, buildFiles, fileFields, fileNames, findCheck, forgetVerdict, newCheck, stateOf } from './checks.ts';
+import { forgetFinished } from './counts.ts';
 import { appendHistory, lastRevisions } from './history.ts';
 import { refusal } from './http.ts';
 import { begin, filesChanged } from './rules.ts';
@@ -54,8 +55,8 @@ export function recordDeletionOfInfected(e: core.ModelEvent): void {
   const build = recordOf(e);
   const outer = e.app;
   const check = findCheck(outer, build.id);
-  if (check?.getString('status') !== 'infected') return e.next();
   try {
+    if (check?.getString('status') !== 'infected') return e.next();
     outer.runInTransaction((tx) => {
       e.app = tx;
       appendHistory(tx, [{ event: 'infected-build-deleted', check: check.id, build: build.id, virusName: check.getString('virus_name') }]);
@@ -63,6 +64,7 @@ export function recordDeletionOfInfected(e: core.ModelEvent): void {
     });
   } finally {
     e.app = outer;
+    forgetFinished(outer);
   }
 }
 
@@ -136,6 +138,7 @@ function withinTransaction(e: core.ModelEvent, work: (tx: CoreApp) => core.Recor
       .error('av: an after-success hook failed; the build and its check are stored', 'build', recordOf(e).id, 'error', String(error));
   } finally {
     e.app = outer;
+    forgetFinished(outer);
   }
 }
 

@@ -1,22 +1,23 @@
 /** GET /api/av/health: what the sidecar must know of the hooks before it says that it is ready. */
 import { CHECKS, HISTORY } from './checks.ts';
+import { countChecks } from './counts.ts';
 import { dateMs } from './dates.ts';
 import { wouldRefuseCount } from './gate-monitor.ts';
 import { historyProblem } from './history.ts';
-import { type Status, statuses } from './rules.ts';
 import { gateMode, gateModeProblem, secret, sidecarUrl } from './settings.ts';
 import { type HealthAnswer, HOOKS_VERSION } from './wire.ts';
 
 const SCHEMA_VERSION = 1;
 
 export function health(e: core.RequestEvent): void {
+  const counts = countChecks(e.app);
   const answer: HealthAnswer = {
     hooksVersion: HOOKS_VERSION,
     schemaVersion: SCHEMA_VERSION,
     gate: gateMode(),
     problems: problems(e.app),
-    counts: countByStatus(e.app),
-    reasons: countByReason(e.app),
+    counts: counts.byStatus,
+    reasons: counts.byReason,
     oldestPendingSeconds: oldestPendingSeconds(e.app),
     wouldRefuse: wouldRefuseCount(e.app),
   };
@@ -53,20 +54,6 @@ function missingColumns(app: CoreApp): string | null {
   return fields.getByName('open') && fields.getByName('pending_since')
     ? null
     : `${CHECKS} lacks columns: apply the migrations of Pocketwarden.`;
-}
-
-function countByStatus(app: CoreApp): HealthAnswer['counts'] {
-  const rows = arrayOf(new DynamicModel({ status: '', count: 0 }));
-  app.db().newQuery(`SELECT status, COUNT(*) AS count FROM ${CHECKS} GROUP BY status`).all(rows);
-  const counts = Object.fromEntries(statuses.map((status) => [status, 0])) as { [S in Status]: number };
-  for (const row of rows) counts[row['status'] as Status] = Number(row['count']);
-  return counts;
-}
-
-function countByReason(app: CoreApp): { [reason: string]: number } {
-  const rows = arrayOf(new DynamicModel({ reason: '', count: 0 }));
-  app.db().newQuery(`SELECT reason, COUNT(*) AS count FROM ${CHECKS} WHERE status = 'error' GROUP BY reason`).all(rows);
-  return Object.fromEntries(rows.map((row) => [String(row['reason']), Number(row['count'])]));
 }
 
 function oldestPendingSeconds(app: CoreApp): number {

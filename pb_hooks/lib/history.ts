@@ -4,58 +4,12 @@
  */
 import { HISTORY } from './checks.ts';
 import { dateText } from './dates.ts';
+import { entryText, type HistoryEvent, waitedSeconds } from './history-entry.ts';
+import { type CheckState, isRescan } from './rules.ts';
 import { secret } from './settings.ts';
-import type { EngineInfo, WireFileVerdict } from './wire.ts';
-
-export interface HistoryEvent {
-  event: 'settled' | 'imported' | 'would-refuse' | 'infected-build-deleted' | 'failed';
-  check: string;
-  build: string;
-  status?: string;
-  open?: boolean;
-  reason?: string | undefined;
-  virusName?: string | undefined;
-  rescan?: boolean;
-  revision?: number;
-  engine?: EngineInfo;
-  /** Their `ms` is left out. */
-  files?: WireFileVerdict[];
-  worker?: string;
-  code?: string;
-  scanTime?: string;
-  log?: string;
-}
 
 /** What PocketBase makes its own ids of. */
 const ID_ALPHABET = 'abcdefghijklmnopqrstuvwxyz0123456789';
-
-/** Every key an entry may hold, at any depth, in the order in which it is written: the same event is the same text everywhere. */
-const keys = [
-  'at',
-  'build',
-  'check',
-  'code',
-  'engine',
-  'event',
-  'files',
-  'log',
-  'name',
-  'open',
-  'reason',
-  'rescan',
-  'revision',
-  'scanTime',
-  'sha256',
-  'signature',
-  'signatures',
-  'signaturesAt',
-  'size',
-  'status',
-  'verdict',
-  'version',
-  'virusName',
-  'worker',
-] as const satisfies (keyof HistoryEvent | keyof EngineInfo | Exclude<keyof WireFileVerdict, 'ms'> | 'at')[];
 
 /** Why no entry can be written, or null. Without a key nothing is ever settled, so the gate stays shut. */
 export function historyProblem(): string | null {
@@ -84,9 +38,24 @@ export function appendHistory(tx: CoreApp, events: readonly HistoryEvent[]): voi
   }
 }
 
-/** Canonical JSON: keys in one fixed order, nothing undefined, no spaces. */
-export function entryText(event: HistoryEvent, at: string): string {
-  return JSON.stringify({ ...event, at }, keys as unknown as string[]);
+/**
+ * SQL for an entry that JSON functions can look into, whatever was written over it: one that is no JSON would make the whole query fail,
+ * and with it the pages of people whose builds it is not about.
+ */
+export const READABLE_ENTRY = `CASE WHEN json_valid(entry) THEN entry ELSE '{}' END`;
+
+/** The end of all retries: of a check, or of a rescan, which leaves the check as it stands. `before`: its state until then. */
+export function failedEvent(check: core.Record, before: CheckState, reason: string, now: number): Omit<HistoryEvent, 'check' | 'build'> {
+  return {
+    event: 'failed',
+    status: check.getString('status'),
+    open: check.getBool('open'),
+    reason,
+    rescan: isRescan(before),
+    revision: before.revision,
+    waited: waitedSeconds(before, now),
+    worker: before.worker,
+  };
 }
 
 /** The highest revision on record of each of these builds that has any. Reads the whole history: for the rare check that is missing. */
@@ -95,8 +64,9 @@ export function lastRevisions(app: CoreApp, builds: readonly string[]): Map<stri
   app
     .db()
     .newQuery(
-      `SELECT json_extract(entry, '$.build') AS build, MAX(json_extract(entry, '$.revision')) AS revision FROM ${HISTORY}
-       WHERE json_extract(entry, '$.revision') IS NOT NULL AND json_extract(entry, '$.build') IN (SELECT value FROM json_each({:builds}))
+      `SELECT json_extract(entry, '$.build') AS build, MAX(json_extract(entry, '$.revision')) AS revision
+       FROM (SELECT ${READABLE_ENTRY} AS entry FROM ${HISTORY})
+       WHERE json_type(entry, '$.revision') = 'integer' AND json_extract(entry, '$.build') IN (SELECT value FROM json_each({:builds}))
        GROUP BY 1`,
     )
     .bind({ builds: JSON.stringify(builds) })

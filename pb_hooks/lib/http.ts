@@ -31,6 +31,15 @@ export function integer(body: { [name: string]: unknown }, name: string, min: nu
   return value;
 }
 
+/** An integer from the query of the address, within its bounds. Throws 400 naming it. */
+export function queryInteger(e: core.RequestEvent, name: string, min: number, max: number, absent: number): number {
+  const raw = e.request!.url!.query().get(name);
+  if (raw === '') return absent;
+  const value = /^\d{1,16}$/.test(raw) ? Number(raw) : Number.NaN;
+  if (!(value >= min && value <= max)) throw new BadRequestError(`${name} must be a whole number from ${min} to ${max}.`);
+  return value;
+}
+
 /** A text cut to its cap; '' for anything that is no text. */
 export function text(value: unknown, max: number): string {
   return typeof value === 'string' ? value.slice(0, max) : '';

@@ -1,8 +1,9 @@
 /** Leases: who holds one, and what happens to those that ran out. */
 import { appendLog, apply, CHECKS, stateOf } from './checks.ts';
+import { forgetFinished } from './counts.ts';
 import { dateText } from './dates.ts';
-import { appendHistory } from './history.ts';
-import { lapsed } from './rules.ts';
+import { appendHistory, failedEvent } from './history.ts';
+import { hasGivenUp, lapsed } from './rules.ts';
 
 /** Last MAX_RETRIES that a worker named, for leases that run out while no worker asks. */
 const MAX_RETRIES_NOTE = 'av.maxRetries';
@@ -50,8 +51,10 @@ export function endLapsedLeases(tx: CoreApp, maxRetries: number, now: number): v
     apply(check, patch);
     appendLog(check, now, `The lease of ${state.worker} ran out${begun ? ' after it had asked for the files' : ' before it had begun'}.`);
     tx.saveNoValidate(check);
-    if (patch.status === 'error')
-      appendHistory(tx, [{ event: 'failed', check: check.id, build: check.getString('build'), reason: patch.reason }]);
+    if (hasGivenUp(patch)) {
+      forgetFinished(tx);
+      appendHistory(tx, [{ ...failedEvent(check, state, 'lease-expired', now), check: check.id, build: check.getString('build') }]);
+    }
   }
 }
 

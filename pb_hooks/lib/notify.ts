@@ -3,6 +3,7 @@
  * and an uploader waits at most one second, once in fifteen.
  */
 import { CHECKS } from './checks.ts';
+import { dateText } from './dates.ts';
 import { secret, sidecarUrl } from './settings.ts';
 
 /** $http.send takes whole seconds; anything below 1 would mean 120 (observed). */
@@ -30,16 +31,21 @@ export function notifyQuietly(app: CoreApp, build: string): void {
     const url = sidecarUrl();
     const key = secret('AV_NOTIFY_SECRET');
     if (url === '' || key === '') return;
-    const check = pendingCheck(app, build);
+    const check = waitingCheck(app, build);
     if (check !== '') callThroughBreaker(app, url, key, check);
   } catch (error) {
     app.logger().warn('av: the sidecar could not be told of new work', 'error', String(error));
   }
 }
 
-function pendingCheck(app: CoreApp, build: string): string {
+function waitingCheck(app: CoreApp, build: string): string {
   const rows = arrayOf(new DynamicModel({ id: '' }));
-  app.db().newQuery(`SELECT id FROM ${CHECKS} WHERE build = {:build} AND status = 'pending'`).bind({ build }).all(rows);
+  const due = "status = 'pending' OR (rescan_at != '' AND rescan_at <= {:now})";
+  app
+    .db()
+    .newQuery(`SELECT id FROM ${CHECKS} WHERE build = {:build} AND (${due})`)
+    .bind({ build, now: dateText(Date.now()) })
+    .all(rows);
   return rows[0] ? String(rows[0]['id']) : '';
 }
 

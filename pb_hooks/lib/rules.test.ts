@@ -7,10 +7,14 @@ import {
   claimed,
   filesChanged,
   gaveBack,
+  hasGivenUp,
   imported,
   isRescan,
   lapsed,
   type Patch,
+  released,
+  rescanAsked,
+  revoked,
   settled,
   statuses,
 } from './rules.ts';
@@ -20,7 +24,7 @@ type Whole = CheckState & Required<Patch>;
 const fresh = (some: Partial<Whole> = {}): Whole => ({ ...(begin(true, 1, now) as Whole), findings: '', ...some });
 const scanning = (patch: Patch = {}): Whole =>
   fresh({ status: 'scanning', leaseToken: 't', leaseUntil: now + 60_000, worker: 'w', ...patch });
-const released = { releasedBy: 'ana', releasedAt: now, releaseReason: 'known tool', open: true };
+const release = { releasedBy: 'ana', releasedAt: now, releaseReason: 'known tool', open: true };
 
 const state = fc
   .record({
@@ -61,6 +65,13 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         settled(before, { kind: 'infected', virusName }, virusName, now),
   ),
   fc.constant<Step>((before) => settled(before, { kind: 'unscannable', reason: 'unscannable:lz4' }, 'lz4', now)),
+  fc.constantFrom('revoke', 'rescan').map(
+    (kind): Step =>
+      (before) => {
+        const decided = kind === 'rescan' ? rescanAsked(before, now) : revoked(before);
+        return typeof decided === 'string' ? null : decided;
+      },
+  ),
 );
 
 describe('the next state of a check', () => {
@@ -87,7 +98,7 @@ describe('the next state of a check', () => {
   it('starts over when files are added, whatever was decided', () => {
     for (const status of statuses) {
       const after = {
-        ...fresh({ status, ...released, attempts: 2, suspect: true, leaseToken: 't', leaseUntil: now }),
+        ...fresh({ status, ...release, attempts: 2, suspect: true, leaseToken: 't', leaseUntil: now }),
         ...filesChanged(fresh({ status }), 'added', true, now),
       };
       expect(after).toMatchObject({
@@ -126,16 +137,18 @@ describe('the next state of a check', () => {
   });
 
   it('keeps a release for the same findings alone', () => {
-    const before = fresh({ status: 'infected', virusName: 'A', ...released, findings: 'A in x' });
+    const before = fresh({ status: 'infected', virusName: 'A', ...release, findings: 'A in x' });
     const infected = (virusName: string, findings: string) => settled(before, { kind: 'infected', virusName }, findings, now);
     expect(infected('A', 'A in x')).toMatchObject({ open: true });
     expect(infected('B', 'B in x')).toMatchObject({ open: false, releasedBy: '' });
     expect(infected('A', 'A in x, B in y')).toMatchObject({ open: false, releasedBy: '' });
     expect(settled(before, { kind: 'clean' }, '', now)).toMatchObject({ open: true, releasedBy: '' });
-    const unjudged = fresh({ status: 'error', reason: 'unscannable:zstd', ...released, findings: 'zstd' });
+    const unjudged = fresh({ status: 'error', reason: 'unscannable:zstd', ...release, findings: 'zstd' });
     const again = (findings: string) => settled(unjudged, { kind: 'unscannable', reason: 'unscannable:zstd' }, findings, now);
     expect(again('zstd')).toMatchObject({ open: true });
     expect(again('zstd, lz4')).toMatchObject({ open: false, releasedBy: '' });
+    const failed = fresh({ status: 'error', reason: 'download', ...release, findings: '' });
+    expect(settled(failed, { kind: 'unscannable', reason: 'unscannable:zstd' }, '', now)).toMatchObject({ open: false, releasedBy: '' });
   });
 
   it('closes a clean build at once when a rescan finds or cannot judge', () => {
@@ -188,6 +201,45 @@ describe('the next state of a check', () => {
     expect(claimed(clean, { token: 't', until: now, worker: 'w' })).not.toHaveProperty('status');
   });
 
+  it('gives up a rescan of what is shut, and asks a clean build again tomorrow', () => {
+    const failures: [string, (before: Whole) => Patch][] = [
+      ['engine-reply', (before) => gaveBack(before, 'engine-reply', maxRetries, now, 0)],
+      ['download', (before) => gaveBack(before, 'download', maxRetries, now, 0)],
+      ['a lapse', (before) => lapsed(before, true, maxRetries, now, 0)],
+    ];
+    for (const [name, fail] of failures) {
+      for (const status of ['error', 'infected', 'clean'] as const) {
+        const begun = fresh({
+          status,
+          reason: status === 'error' ? 'engine-reply' : '',
+          open: status === 'clean',
+          rescanAt: now,
+          suspect: true,
+        });
+        let check = begun;
+        const ends: boolean[] = [];
+        for (let time = 0; time < maxRetries; time++) {
+          const patch = fail(check);
+          ends.push(hasGivenUp(patch));
+          check = { ...check, ...patch };
+        }
+        expect(ends, `${status} by ${name}`).toEqual([false, false, true]);
+        expect(check).toMatchObject({ status, open: begun.open, reason: begun.reason, attempts: 0, leaseUntil: 0 });
+        if (status === 'clean') expect(check).toMatchObject({ rescanAt: now + 24 * 3_600_000, suspect: true });
+        else expect(check).toMatchObject({ rescanAt: 0, suspect: false });
+      }
+    }
+  });
+
+  it('has given up a check that waits at its last counted failure alone', () => {
+    expect(hasGivenUp(gaveBack(scanning({ attempts: 1 }), 'download', maxRetries, now, 0))).toBe(false);
+    expect(hasGivenUp(gaveBack(scanning({ attempts: 2 }), 'download', maxRetries, now, 0))).toBe(true);
+    expect(hasGivenUp(lapsed(scanning({ attempts: 2 }), true, maxRetries, now, 0))).toBe(true);
+    expect(hasGivenUp(lapsed(scanning({ attempts: 2 }), false, maxRetries, now, 0))).toBe(false);
+    expect(hasGivenUp(gaveBack(scanning({ attempts: 2 }), 'interrupted', maxRetries, now, 0))).toBe(false);
+    expect(hasGivenUp(gaveBack(fresh({ status: 'clean', attempts: 2 }), 'engine-unavailable', maxRetries, now, 0))).toBe(false);
+  });
+
   it('takes old verdicts over without opening anything, unless clean ones are trusted', () => {
     for (const status of statuses)
       expect(imported(status, 'A', false, true, now)).toMatchObject({
@@ -196,5 +248,40 @@ describe('the next state of a check', () => {
       });
     expect(imported('clean', '', true, true, now)).toMatchObject({ status: 'clean', open: true, rescanAt: now });
     expect(imported('error', '', true, true, now)).toMatchObject({ status: 'pending', open: false });
+  });
+});
+
+describe('what a person decides', () => {
+  it('releases what is infected or in error, and nothing else', () => {
+    for (const status of statuses) {
+      const releasable = status === 'infected' || status === 'error';
+      const expected = { open: true, releasedBy: 'ana', releasedAt: now, releaseReason: 'why' };
+      expect(released(fresh({ status }), 'ana', 'why', now)).toEqual(releasable ? expected : 'not_releasable');
+    }
+    expect(released(fresh({ status: 'error', reason: 'no-files' }), 'ana', 'why', now)).toBe('not_releasable');
+    expect(released(fresh({ status: 'infected', ...release }), 'eve', 'why', now)).toBe('already_released');
+  });
+
+  it('closes again what was released, and nothing else', () => {
+    expect(revoked(fresh({ status: 'infected', ...release }))).toEqual({ open: false, releasedBy: '', releasedAt: 0, releaseReason: '' });
+    for (const status of statuses) expect(revoked(fresh({ status }))).toBe('not_released');
+  });
+
+  it('has what was judged scanned again, its gate as it is', () => {
+    for (const status of ['clean', 'infected', 'error'] as const) {
+      const patch = rescanAsked(fresh({ status, attempts: 2, lapses: 1 }), now);
+      expect(patch).toEqual({ rescanAt: now, attempts: 0, lapses: 0, suspect: false });
+      expect(rescanAsked(fresh({ status, rescanAt: now }), now)).toBe('already_waiting');
+      expect(rescanAsked(fresh({ status, rescanAt: now + 1 }), now)).toMatchObject({ rescanAt: now });
+    }
+    for (const status of ['pending', 'scanning'] as const) expect(rescanAsked(fresh({ status }), now)).toBe('already_waiting');
+    expect(rescanAsked(fresh({ status: 'error', reason: 'no-files' }), now)).toBe('nothing_to_scan');
+  });
+
+  it('has what may have stopped the engine or its worker scanned alone', () => {
+    for (const reason of ['engine-reply', 'lease-expired'] as const) {
+      expect(rescanAsked(fresh({ status: 'error', reason }), now)).toMatchObject({ suspect: true });
+    }
+    expect(rescanAsked(fresh({ status: 'clean', suspect: true }), now)).toMatchObject({ suspect: true });
   });
 });

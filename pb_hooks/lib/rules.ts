@@ -97,7 +97,7 @@ export function isRescan(state: Pick<CheckState, 'status'>): boolean {
 export function lapsed(state: CheckState, begun: boolean, maxRetries: number, now: number, jitter: number): Patch {
   if (begun || state.lapses >= UNCOUNTED_LAPSES) {
     const failed = counted(state, 'lease-expired', maxRetries, now, jitter);
-    return { ...failed, ...noLease, suspect: failed.status !== 'error' };
+    return { suspect: true, ...failed, ...noLease };
   }
   return { ...requeued(state), ...noLease, lapses: state.lapses + 1 };
 }
@@ -121,6 +121,11 @@ export function gaveBack(state: CheckState, code: GiveBackCode, maxRetries: numb
   }
 }
 
+/** Whether what `lapsed` or `gaveBack` answered is the end of its retries. Nothing else sets no attempts at all. */
+export function hasGivenUp(patch: Patch): boolean {
+  return patch.status === 'error' || patch.attempts === 0;
+}
+
 /** An engine's verdict replaces whatever was said before. `clean` opens; a release survives only the finding it was given for. */
 export function settled(
   state: CheckState,
@@ -133,16 +138,43 @@ export function settled(
     case 'clean':
       return { ...ended, ...noRelease, status: 'clean', open: true, reason: '', virusName: '' };
     case 'infected': {
-      const kept = state.releasedBy !== '' && state.status === 'infected' && state.findings === findings;
+      const kept = isReleased(state) && state.status === 'infected' && state.findings === findings;
       return { ...ended, ...(kept ? {} : noRelease), status: 'infected', open: kept, reason: '', virusName: verdict.virusName };
     }
     case 'unscannable': {
-      const kept = state.releasedBy !== '' && state.status === 'error' && state.findings === findings;
+      const kept = isReleased(state) && state.status === 'error' && state.findings === findings;
       return { ...ended, ...(kept ? {} : noRelease), status: 'error', open: kept, reason: verdict.reason, virusName: '' };
     }
     default:
       return verdict satisfies never;
   }
+}
+
+/** Why a person's decision changes nothing. The `already_…` are no refusals: what was asked for is so. */
+export type DecisionCode = 'not_releasable' | 'already_released' | 'not_released' | 'already_waiting' | 'nothing_to_scan';
+
+/** A person opens it in spite of the verdict. A build without files has nothing to let out. */
+export function released(state: CheckState, by: string, reason: string, now: number): Patch | DecisionCode {
+  if ((state.status !== 'infected' && state.status !== 'error') || state.reason === 'no-files') return 'not_releasable';
+  if (state.releasedBy !== '') return 'already_released';
+  return { open: true, releasedBy: by, releasedAt: now, releaseReason: reason };
+}
+
+/** A person takes a release back. */
+export function revoked(state: CheckState): Patch | DecisionCode {
+  if (state.releasedBy === '') return 'not_released';
+  return { ...noRelease, open: state.status === 'clean' };
+}
+
+/** What may have been the end of the engine or of its worker: a scan that a person asks for has nothing else beside it. */
+const LETHAL: readonly (Reason | '')[] = ['engine-reply', 'lease-expired'];
+
+/** A person wants it looked at again. Its status, and so its gate, stays as it is until the verdict; a release may outlive it. */
+export function rescanAsked(state: CheckState, now: number): Patch | DecisionCode {
+  if (!isRescan(state)) return 'already_waiting';
+  if (state.reason === 'no-files') return 'nothing_to_scan';
+  if (state.rescanAt !== 0 && state.rescanAt <= now) return 'already_waiting';
+  return { rescanAt: now, attempts: 0, lapses: 0, suspect: state.suspect || LETHAL.includes(state.reason) };
 }
 
 /** It says that it is being scanned while nobody holds a lease on it: someone changed the row by hand. */
@@ -157,6 +189,11 @@ export function imported(status: Status, virusName: string, trustClean: boolean,
   return begin(hasFiles, 0, now);
 }
 
+/** A release given without a finding, after a scan that failed, holds for no finding at all. */
+function isReleased(state: CheckState): boolean {
+  return state.releasedBy !== '' && state.findings !== '';
+}
+
 function requeued(state: CheckState): Patch {
   return isRescan(state) ? { lapses: 0 } : { lapses: 0, status: 'pending' };
 }
@@ -164,8 +201,10 @@ function requeued(state: CheckState): Patch {
 function counted(state: CheckState, reason: Reason, maxRetries: number, now: number, jitter: number): Patch {
   const attempts = state.attempts + 1;
   if (isRescan(state)) {
-    const exhausted = attempts >= maxRetries;
-    return { lapses: 0, attempts: exhausted ? 0 : attempts, rescanAt: now + (exhausted ? RESCAN_BACKOFF_MS : backoff(attempts, jitter)) };
+    if (attempts < maxRetries) return { lapses: 0, attempts, rescanAt: now + backoff(attempts, jitter) };
+    // A clean build is open unseen by anybody, so it is tried again. About the others a person decides: each try may cost an engine.
+    if (state.status === 'clean') return { lapses: 0, attempts: 0, rescanAt: now + RESCAN_BACKOFF_MS };
+    return { ...noFailures, rescanAt: 0 };
   }
   if (attempts >= maxRetries) return { ...noFailures, attempts, status: 'error', reason, open: false, pendingSince: 0, scanTime: now };
   return { lapses: 0, attempts, status: 'pending', notBefore: now + backoff(attempts, jitter) };

@@ -1,9 +1,11 @@
 /** POST /api/av/settle: verdicts and give-backs, each accepted only from whoever holds the lease. */
 import { appendStory, apply, buildsCollectionId, fileNames, findingsOf, stateOf } from './checks.ts';
-import { appendHistory, type HistoryEvent } from './history.ts';
+import { forgetFinished } from './counts.ts';
+import { appendHistory, failedEvent } from './history.ts';
+import { type HistoryEvent, waitedSeconds } from './history-entry.ts';
 import { bodyOf, integer, objects } from './http.ts';
 import { forgetBegun, hasEnded, holds, noteMaxRetries, recordsOf } from './leases.ts';
-import { gaveBack, isRescan, settled } from './rules.ts';
+import { gaveBack, hasGivenUp, isRescan, settled } from './rules.ts';
 import { readSettleItem } from './settle-item.ts';
 import type { SettleItem, SettleResult } from './wire.ts';
 
@@ -56,6 +58,7 @@ function inTransaction(app: CoreApp, items: readonly (SettleItem | SettleResult)
     });
     appendHistory(tx, events);
   });
+  forgetFinished(app);
   for (const token of tokens) forgetBegun(app, token);
   return results;
 }
@@ -112,14 +115,17 @@ function unjudged(files: Extract<SettleItem, { verdict: string }>['files'], buil
 
 function giveBack(check: core.Record, item: Extract<SettleItem, { giveBack: string }>, maxRetries: number): Decision | null {
   const state = stateOf(check);
-  const patch = gaveBack(state, item.giveBack, maxRetries, Date.now(), Math.random());
+  const now = Date.now();
+  const patch = gaveBack(state, item.giveBack, maxRetries, now, Math.random());
   apply(check, patch, state);
-  return patch.status === 'error' ? { event: 'failed', reason: patch.reason, worker: state.worker } : null;
+  return hasGivenUp(patch) ? failedEvent(check, state, item.giveBack, now) : null;
 }
 
 function judge(check: core.Record, item: Extract<SettleItem, { verdict: string }>): Decision {
   const state = stateOf(check);
-  apply(check, settled(state, verdictOf(item), findingsOf(item.files), Date.now()), state);
+  const now = Date.now();
+  const wasOpen = isRescan(state) ? check.getBool('open') : undefined;
+  apply(check, settled(state, verdictOf(item), findingsOf(item.files), now), state);
   check.set('files', JSON.stringify(item.files));
   check.set('engine', JSON.stringify(item.engine));
   return {
@@ -132,6 +138,8 @@ function judge(check: core.Record, item: Extract<SettleItem, { verdict: string }
     revision: state.revision,
     engine: item.engine,
     files: item.files,
+    waited: waitedSeconds(state, now),
+    wasOpen,
     worker: state.worker,
   };
 }

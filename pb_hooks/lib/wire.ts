@@ -1,5 +1,6 @@
-/** Bodies and answers of the worker routes under /api/av: what the hooks speak and the sidecar checks. */
+/** Bodies and answers of the routes under /api/av: what the hooks speak and the sidecar checks. */
 import type { GiveBackCode, UnscannableReason } from './reasons.ts';
+import type { Status } from './rules.ts';
 
 export interface WireFile {
   name: string;
@@ -120,6 +121,84 @@ export interface HealthAnswer {
   oldestPendingSeconds: number;
   /** Downloads the gate would have refused since PocketBase started; monitor mode alone. */
   wouldRefuse: number;
+}
+
+/** Body of `release`, `revoke` and `rescan`. */
+export interface DecisionRequest {
+  /** 3–500 characters, one line. */
+  reason: string;
+  /** `scan_time` of the check as the decider saw it; refused with `changed` when it was scanned since. */
+  scanTime?: string;
+}
+
+export interface DecisionAnswer {
+  id: string;
+  build: string;
+  status: Status;
+  open: boolean;
+  /** Nothing was changed or recorded, because it is so already. */
+  code?: string;
+}
+
+export interface VerifyAnswer {
+  ok: boolean;
+  /** First and last row that this call proved; `to` is below `from` where it proved none. */
+  from: number;
+  to: number;
+  /** Keep it outside PocketBase and pass it as `after` and `hash`: rows cut off at the end are found by that alone. */
+  last: { seq: number; hash: string };
+  /** Ask again with `after` = `last.seq`. */
+  more: boolean;
+  /** `changed`: the row does not follow from the one before: its text, hash, time or place is not what it was. */
+  broken: { seq: number; why: 'changed' | 'missing' | 'inserted' } | null;
+}
+
+export interface BuildAnswer {
+  build: string;
+  /** Name of the builds collection. */
+  collection: string;
+  /** Id of its check, for following it live; null until the sweep has made it. */
+  check: string | null;
+  status: Status;
+  /** Whether its files can be downloaded. */
+  open: boolean;
+  reason: string;
+  /** What an honest 'cannot judge' means and what to do, in English; a fault is the operator's matter and has none. */
+  text?: string;
+  /** In the queue, 1 is next; null unless pending. */
+  position: number | '>1000' | null;
+  /** ISO 8601: since when it waits, or when it was judged. */
+  since: string | null;
+  /** From upload to verdict; null before there was one. */
+  usualSeconds: number | null;
+  /** For superusers alone. */
+  virusName?: string;
+}
+
+/** Numbers of one span of time. */
+export interface StatsBucket {
+  /** ISO 8601, its begin. */
+  at: string;
+  /** Builds that began to wait. */
+  arrivals: number;
+  clean: number;
+  infected: number;
+  unscannable: number;
+  /** Ended without a verdict. */
+  failed: number;
+  /** Of `infected`: builds that could be downloaded until then. */
+  foundLater: number;
+  /** Length of the queue at its end. */
+  waiting: number;
+}
+
+export interface StatsAnswer {
+  hours: number;
+  bucketSeconds: number;
+  from: string;
+  /** False where the span holds more verdicts than are counted; the oldest are left out. */
+  complete: boolean;
+  buckets: StatsBucket[];
 }
 
 /** Of our compiled hooks and of the sidecar that speaks to them; raised when a route changes its meaning. */

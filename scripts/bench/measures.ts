@@ -1,5 +1,7 @@
 import type { Measure } from './measure.ts';
+import { apiStatus } from './measures/api-status.ts';
 import { mediumBacklog, smallBacklog } from './measures/backlog.ts';
+import { buildLog } from './measures/build-log.ts';
 import { downloads } from './measures/downloads.ts';
 import { idle } from './measures/idle.ts';
 import { largeFile } from './measures/large-file.ts';
@@ -19,4 +21,6 @@ export const measures: readonly Measure[] = [
   uploads,
   downloads,
   idle,
+  apiStatus,
+  buildLog,
 ];

@@ -1,10 +1,12 @@
 /** Stand-ins for the images of registries, made on this machine: a Debian, a Node with npm on it, and a clamd from Debian's packages. */
-import { copyFile, cp, mkdir, realpath, rm, stat, writeFile } from 'node:fs/promises';
-import { dirname, join } from 'node:path';
+import { copyFile, cp, mkdir, readdir, realpath, rm, stat, writeFile } from 'node:fs/promises';
+import { basename, dirname, join } from 'node:path';
 import { cacheRoot, makeInCache } from '../parts/cache.ts';
+import { obtainGoTool } from '../parts/go-tools.ts';
 import { obtainPocketBase } from '../parts/pocketbase.ts';
 import { type Report, withPatience } from '../parts/report.ts';
 import { findProgram, run, runOrThrow } from '../parts/run.ts';
+import { obtainTrivy } from '../parts/trivy.ts';
 import type { Compose } from './compose.ts';
 
 const MIRROR = 'http://deb.debian.org';
@@ -15,14 +17,19 @@ export const images = {
   node: 'pocketwarden-lab/node:24',
   clamd: 'pocketwarden-lab/clamd:1.4',
   pocketbase: 'pocketwarden-lab/pocketbase-binary:0.40',
+  trivyTools: 'pocketwarden-lab/trivy-tools:0.74',
 } as const;
 
-/** Makes all of `images` in the engine behind `compose`; the Debian is kept in the cache. `folder` is for build contexts. */
+/**
+ * Makes all of `images` in the engine behind `compose`; the Debian is kept in the cache. `folder` is for build contexts. There is a
+ * Trivy in them only where the cache has one.
+ */
 export async function makeBaseImages(compose: Compose, folder: string, report: Report): Promise<void> {
   const tar = await debianArchive(report);
   await runOrThrow('docker', ['import', tar, images.debian], { env: compose.env });
   await nodeContext(join(folder, 'node'));
   await pocketbaseContext(join(folder, 'pocketbase'), report);
+  await trivyToolsContext(join(folder, 'trivy-tools'), report);
   await mkdir(join(folder, 'clamd'));
   const build = (context: string, image: string, lines: string[]) => ({
     image,
@@ -43,6 +50,7 @@ export async function makeBaseImages(compose: Compose, folder: string, report: R
       'RUN apt-get update && apt-get install -y --no-install-recommends clamav-daemon clamav-freshclam clamdscan && rm -rf /var/lib/apt/lists/* /var/lib/clamav/*',
     ]),
     pocketbase: build('pocketbase', images.pocketbase, ['FROM scratch', 'COPY pocketbase /pocketbase']),
+    'trivy-tools': build('trivy-tools', images.trivyTools, ['FROM scratch', 'COPY . /tools/']),
   };
   const file = join(folder, 'images.json');
   await writeFile(file, JSON.stringify({ name: 'pocketwarden-lab', services }));
@@ -91,4 +99,16 @@ async function pocketbaseContext(folder: string, report: Report): Promise<void> 
   if (linked.code === 0 && !/statically linked/.test(linked.stdout))
     throw new Error(`${bin} is not a static program and would not run in an image.`);
   await copyFile(bin, join(folder, 'pocketbase'));
+}
+
+/** As scripts/fetch-trivy-tools.ts lays them out, without building them anew. */
+async function trivyToolsContext(folder: string, report: Report): Promise<void> {
+  await mkdir(folder);
+  for (const tool of ['trivy-db', 'bbolt'] as const) {
+    const bin = await obtainGoTool(tool, report);
+    const isPart = (name: string) => name === basename(bin) || name.startsWith(`${basename(bin)}.`);
+    for (const name of (await readdir(dirname(bin))).filter(isPart)) await cp(join(dirname(bin), name), join(folder, name));
+  }
+  const trivy = await obtainTrivy(report, { build: false });
+  if (trivy !== null) await copyFile(trivy, join(folder, 'trivy'));
 }

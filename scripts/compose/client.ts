@@ -8,9 +8,7 @@ const VERDICT_MS = 60_000;
 /** Uploads a clean and an infected build and follows both to their verdict and through the gate; throws with what went wrong. */
 export async function uploadAndExpectVerdicts(client: PocketBase): Promise<void> {
   const clean = await upload(client, 'clean.bin', randomBytes(4096));
-  const infected = await upload(client, 'eicar.com', eicar());
-  await expectVerdict(client, clean, 'clean', 200);
-  await expectVerdict(client, infected, 'infected', 403);
+  await Promise.all([expectVerdict(client, clean, 'clean', 200), uploadInfected(client)]);
 }
 
 /** Logs in as superuser; the token is the client's only way in from then on. */
@@ -18,6 +16,13 @@ export async function login(url: string, email: string, password: string): Promi
   const client = new PocketBase(url).autoCancellation(false);
   await eventually('the superuser can log in', () => client.collection('_superusers').authWithPassword(email, password), 20_000);
   return client;
+}
+
+/** Uploads an infected build and resolves when it was found and is closed. */
+export async function uploadInfected(client: PocketBase): Promise<Upload> {
+  const infected = await upload(client, 'eicar.com', eicar());
+  await expectVerdict(client, infected, 'infected', 403);
+  return infected;
 }
 
 interface Upload {

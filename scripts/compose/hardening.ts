@@ -66,9 +66,9 @@ export async function expectPowerless(compose: Compose, service: ServiceName): P
     throw new Error(`it has rights: ${stdout}`);
 }
 
-/** No compiler, package manager of a language, or downloader on its PATH. */
-export async function expectNoBuildTools(compose: Compose, service: ServiceName): Promise<void> {
-  const script = `for tool in ${BUILD_TOOLS.join(' ')}; do command -v $tool; done; echo looked`;
+/** No compiler, package manager of a language, or downloader on its PATH, but those `allowed`. */
+export async function expectNoBuildTools(compose: Compose, service: ServiceName, allowed: readonly string[] = []): Promise<void> {
+  const script = `for tool in ${BUILD_TOOLS.filter((tool) => !allowed.includes(tool)).join(' ')}; do command -v $tool; done; echo looked`;
   const { stdout } = await compose.exec(service, 'sh', '-c', script);
   if (stdout.trim() !== 'looked')
     throw new Error(`it holds ${stdout.trim().split('\n').slice(0, -1).join(', ') || 'no shell to look with'}`);

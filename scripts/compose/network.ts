@@ -16,17 +16,23 @@ interface Target {
 
 export const GREETING = 'this is where the test listens';
 
+const sidecar = { port: 8080, say: 'GET /healthz HTTP/1.0\\r\\nHost: test\\r\\n\\r\\n', expect: '"alive":true' };
 const listeners = {
   pocketbase: { port: 8090, say: 'GET /api/health HTTP/1.0\\r\\nHost: test\\r\\n\\r\\n', expect: 'API is healthy' },
   clamd: { port: 3310, say: 'zPING\\000', expect: 'PONG' },
-  scanner: { port: 8080, say: 'GET /healthz HTTP/1.0\\r\\nHost: test\\r\\n\\r\\n', expect: '"alive":true' },
+  scanner: sidecar,
+  console: sidecar,
+  'trivy-db': sidecar,
 } as const;
 
+/** Whoever may be asked on a network may ask there as well. */
 const reachable: Record<ServiceName, readonly string[]> = {
-  scanner: ['clamd', 'pocketbase'],
-  pocketbase: ['scanner'],
+  scanner: ['clamd', 'console', 'pocketbase'],
+  pocketbase: ['console', 'scanner'],
   clamd: ['scanner'],
   freshclam: ['outside'],
+  console: ['outside', 'pocketbase', 'scanner', 'trivy-db'],
+  'trivy-db': ['console', 'outside'],
 };
 
 /** Tries every service by every address that it has, the outside, and a port of this machine by every address that Docker gave it. */
@@ -41,8 +47,8 @@ export async function expectReachesOnly(compose: Compose, from: ServiceName, out
       if (from === 'scanner' || from === 'clamd') targets.push({ name: 'this machine', host: gateway, port: hostPort, ...greeting });
     }
   }
-  const open = new Set<string>();
-  for (const target of targets) if (await answers(compose, from, target)) open.add(target.name);
+  const tried = await Promise.all(targets.map(async (target) => ((await answers(compose, from, target)) ? [target.name] : [])));
+  const open = new Set(tried.flat());
   const expected = reachable[from].join(', ');
   const seen = [...open].sort().join(', ');
   if (seen !== expected) throw new Error(`it reaches ${seen || 'nothing'}, not ${expected}`);

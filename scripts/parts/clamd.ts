@@ -1,8 +1,8 @@
-import { mkdir, readdir, readFile, rm } from 'node:fs/promises';
+import { mkdir, rm } from 'node:fs/promises';
 import { dirname, join } from 'node:path';
 import { firstThatWorks } from './attempts.ts';
 import { cacheRoot, type Entry, lookUp, makeInCache } from './cache.ts';
-import { unpackFromDebian } from './clamd-debian.ts';
+import { type DebianSelection, libraryFolders, systemName, unpackFromDebian } from './debian-packages.ts';
 import { download } from './download.ts';
 import { CLAMAV } from './pins.ts';
 import type { Report } from './report.ts';
@@ -18,6 +18,14 @@ export interface Clamd {
   /** To be added to the environment of the ClamAV programs, and of no other. */
   readonly env: Readonly<Record<string, string>>;
 }
+
+/** As Debian and Ubuntu package it; other versions than 1.4 are none of ours. */
+const DEBIAN: DebianSelection = {
+  what: 'ClamAV',
+  programs: ['clamav-daemon', 'clamav-freshclam', 'clamdscan'],
+  version: { pattern: /^1\.4\./, words: '1.4' },
+  mebibytes: 27,
+};
 
 const SUPPORTED: VersionRange = { atLeast: [1, 4, 0], below: [1, 6, 0] };
 
@@ -56,7 +64,7 @@ export async function obtainClamd(report: Report): Promise<Clamd> {
         take: () =>
           makeInCache(
             root,
-            entry(debian, (folder) => unpackFromDebian(folder, report)),
+            entry(debian, (folder) => unpackFromDebian(folder, DEBIAN, report)),
             report,
           ),
       },
@@ -115,16 +123,6 @@ async function firstProgram(folders: readonly string[], name: string): Promise<s
   return null;
 }
 
-async function libraryFolders(folder: string): Promise<string[]> {
-  const folders: string[] = [];
-  for (const base of ['usr/local/lib', 'usr/lib', 'lib'].map((name) => join(folder, name))) {
-    const names = await readdir(base).catch(() => []);
-    const architectures = names.filter((name) => name.includes('-linux-')).map((name) => join(base, name));
-    folders.push(...architectures, ...(names.some((name) => name.includes('.so')) ? [base] : []));
-  }
-  return folders;
-}
-
 async function fromRelease(folder: string, report: Report): Promise<void> {
   const release = CLAMAV.releases[`${process.platform}-${process.arch}`];
   if (release === undefined) throw new Error(`none is pinned for ${process.platform}-${process.arch}`);
@@ -134,11 +132,4 @@ async function fromRelease(folder: string, report: Report): Promise<void> {
   await mkdir(folder, { recursive: true });
   await runOrThrow('dpkg-deb', ['-x', archive, folder]);
   await rm(archive);
-}
-
-/** Distribution and release, because unpacked libraries fit only the C library of the release they were made for. */
-async function systemName(): Promise<string> {
-  const text = await readFile('/etc/os-release', 'utf8').catch(() => '');
-  const field = (name: string) => new RegExp(`^${name}="?([^"\n]*)`, 'm').exec(text)?.[1] ?? '';
-  return [field('ID') || process.platform, field('VERSION_ID') || field('VERSION_CODENAME')].filter((part) => part !== '').join('-');
 }

@@ -2,6 +2,8 @@
  * Versions and checksums of the real parts. A release is used only when its SHA-256 is the one written here; a Go build starts
  * from a module whose `h1:` sum is the one written here, and that module's own go.sum pins everything below it.
  */
+import type { GoSource } from './go-build.ts';
+
 interface Pin {
   readonly version: string;
   /** Of the release asset, by `${process.platform}-${process.arch}`. */
@@ -9,14 +11,11 @@ interface Pin {
 }
 
 interface GoPin extends Pin {
-  readonly go: {
-    readonly module: string;
-    readonly sum: string;
-    readonly package: string;
-    readonly toolchain: string;
-    readonly ldflags: string;
-  };
+  readonly go: GoSource;
 }
+
+/** Releases of these exist, but nobody publishes checksums that could be written here without having fetched them. */
+type GoOnlyPin = Omit<GoPin, 'releases'>;
 
 const pocketBaseRelease = (platform: string, sha256: string) => ({
   url: `https://github.com/pocketbase/pocketbase/releases/download/v0.40.4/pocketbase_0.40.4_${platform}.zip`,
@@ -68,5 +67,52 @@ export const DOCKER_COMPOSE: GoPin = {
     package: './cmd',
     toolchain: '1.26.0',
     ldflags: '-s -w -X github.com/docker/compose/v2/internal.Version=v2.40.3',
+  },
+};
+
+export const TRIVY_DB: GoOnlyPin = {
+  version: '0.0.0-20260813095258-0e0340a01b57',
+  go: {
+    module: 'github.com/aquasecurity/trivy-db@v0.0.0-20260813095258-0e0340a01b57',
+    sum: 'h1:A3Lz/9ip/qigafSxqBWcu7S8i+tJbQS7DB2V0XibOKs=',
+    package: './cmd/trivy-db',
+    toolchain: '1.26.3',
+    ldflags: '-s -w',
+  },
+};
+
+export const BBOLT: GoOnlyPin = {
+  version: '1.4.3',
+  go: {
+    module: 'go.etcd.io/bbolt@v1.4.3',
+    sum: 'h1:dEadXpI6G79deX5prL3QRNP6JB8UxVkqo4UPnHaNXJo=',
+    package: './cmd/bbolt',
+    toolchain: '1.26.3',
+    ldflags: '-s -w',
+  },
+};
+
+export const CRANE: GoOnlyPin = {
+  version: '0.22.1',
+  go: {
+    module: 'github.com/google/go-containerregistry@v0.22.1',
+    sum: 'h1:RZuuSYhTvlDvtsK+NkutoCZ//C0X2ebLK8X8l3ULs84=',
+    package: './cmd/crane',
+    toolchain: '1.26.3',
+    ldflags: '-s -w -X github.com/google/go-containerregistry/cmd/crane/cmd.Version=v0.22.1',
+  },
+};
+
+/** Never 0.69.4 to 0.69.6, which were compromised; hence the commit beside the sum. */
+export const TRIVY: GoOnlyPin = {
+  version: '0.74.0',
+  go: {
+    module: 'github.com/aquasecurity/trivy@v0.74.0',
+    sum: 'h1:B2/h1Aehsq/zykg0jxpWUlOX7e3UXpbxjZZs/0vNlC4=',
+    origin: 'e1fd17a0ea4a8cf24bc4b4dd7e2cfbf4bb31b994',
+    package: './cmd/trivy',
+    toolchain: '1.26.3',
+    ldflags: '-s -w -X github.com/aquasecurity/trivy/pkg/version/app.ver=0.74.0',
+    experiment: 'jsonv2',
   },
 };

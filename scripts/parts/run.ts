@@ -1,4 +1,4 @@
-import { spawn } from 'node:child_process';
+import { type ChildProcess, spawn } from 'node:child_process';
 import { constants, existsSync } from 'node:fs';
 import { access, stat } from 'node:fs/promises';
 import { delimiter, join } from 'node:path';
@@ -9,6 +9,11 @@ export interface RunOptions {
   readonly cwd?: string;
   /** Milliseconds until the program is killed; it then counts as failed. Default: none. */
   readonly timeoutMs?: number;
+  /**
+   * Ends the program, and whatever it has started: it then runs in a process group of its own, which gets SIGINT, and SIGKILL two seconds
+   * later. It counts as failed.
+   */
+  readonly signal?: AbortSignal;
 }
 
 export interface RunResult {
@@ -22,9 +27,12 @@ export interface RunResult {
 export function run(command: string, args: readonly string[], options: RunOptions = {}): Promise<RunResult> {
   return new Promise((resolve) => {
     if (!existsSync(command) && command.includes('/')) return resolve({ code: null, stdout: '', stderr: `${command} does not exist` });
+    const { signal } = options;
+    if (signal?.aborted) return resolve({ code: null, stdout: '', stderr: `${command} was not started: it is not wanted any more` });
     const child = spawn(...boundToParent(command, args), {
       stdio: ['ignore', 'pipe', 'pipe'],
       env: options.env ?? process.env,
+      detached: signal !== undefined,
       ...(options.cwd === undefined ? {} : { cwd: options.cwd }),
       ...(options.timeoutMs === undefined ? {} : { timeout: options.timeoutMs, killSignal: 'SIGKILL' as const }),
     });
@@ -34,9 +42,41 @@ export function run(command: string, args: readonly string[], options: RunOption
     child.stderr.on('data', (chunk: Buffer) => err.push(chunk));
     const result = (code: number | null, extra = '') =>
       resolve({ code, stdout: Buffer.concat(out).toString(), stderr: Buffer.concat(err).toString() + extra });
-    child.on('error', (error) => result(null, error.message));
-    child.on('close', (code) => result(code));
+    const ended = signal === undefined ? () => {} : endedBy(signal, child);
+    child.on('error', (error) => {
+      ended();
+      result(null, error.message);
+    });
+    child.on('close', (code) => {
+      ended();
+      result(signal?.aborted ? null : code);
+    });
   });
+}
+
+const KILL_MS = 2000;
+
+/** To be called when the program has ended. */
+function endedBy(signal: AbortSignal, { pid }: ChildProcess): () => void {
+  let timer: NodeJS.Timeout | undefined;
+  const send = (name: NodeJS.Signals) => {
+    try {
+      if (pid !== undefined) process.kill(-pid, name);
+    } catch {
+      // Nobody is left in the group.
+    }
+  };
+  // Go removes its temporary folders at SIGINT alone.
+  const end = () => {
+    send('SIGINT');
+    timer = setTimeout(send, KILL_MS, 'SIGKILL');
+  };
+  signal.addEventListener('abort', end, { once: true });
+  return () => {
+    signal.removeEventListener('abort', end);
+    clearTimeout(timer);
+    if (signal.aborted) send('SIGKILL');
+  };
 }
 
 /** As `run`, but anything else than exit code 0 is thrown, with the last lines of what the program said. */

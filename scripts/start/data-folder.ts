@@ -12,6 +12,10 @@ export interface DataFolder {
   readonly passwordFile: string;
   readonly notifySecretFile: string;
   readonly historyKeyFile: string;
+  readonly operatorTokenFile: string;
+  readonly sessionSecretFile: string;
+  readonly console: string;
+  readonly trivyDb: string;
   readonly groupFile: string;
 }
 
@@ -31,15 +35,20 @@ export async function prepareDataFolder(path: string, givenPassword: string | nu
     passwordFile: join(secrets, givenPassword === null ? 'superuser-password' : 'superuser-password-given'),
     notifySecretFile: join(secrets, 'notify-secret'),
     historyKeyFile: join(secrets, 'history-key'),
+    operatorTokenFile: join(secrets, 'operator-token'),
+    sessionSecretFile: join(secrets, 'session-secret'),
+    console: join(path, 'console'),
+    trivyDb: join(path, 'trivy-db'),
     groupFile: join(path, 'group.json'),
   };
-  for (const name of [path, secrets, folder.pocketbase, folder.public, folder.clamd]) await mkdir(name, { recursive: true, mode: 0o700 });
+  const { pocketbase, public: published, clamd, console, trivyDb } = folder;
+  for (const name of [path, secrets, pocketbase, published, clamd, console, trivyDb]) await mkdir(name, { recursive: true, mode: 0o700 });
   await chmod(path, 0o700);
   await chmod(secrets, 0o700);
   if (givenPassword !== null) await writeSecret(folder.passwordFile, givenPassword, 'w');
   else await keepOrGenerate(folder.passwordFile);
-  await keepOrGenerate(folder.notifySecretFile);
-  await keepOrGenerate(folder.historyKeyFile);
+  for (const file of [folder.notifySecretFile, folder.historyKeyFile, folder.operatorTokenFile, folder.sessionSecretFile])
+    await keepOrGenerate(file);
   await emptyTemporary(folder);
   return folder;
 }
@@ -52,7 +61,7 @@ export async function emptyTemporary(folder: DataFolder): Promise<void> {
 
 async function keepOrGenerate(path: string): Promise<void> {
   const existing = await readFile(path, 'utf8').catch(() => '');
-  if (existing === '') await writeSecret(path, randomBytes(18).toString('base64url'), 'w');
+  if (existing === '') await writeSecret(path, randomBytes(24).toString('base64url'), 'w');
 }
 
 async function writeSecret(path: string, secret: string, flag: string): Promise<void> {

@@ -126,6 +126,12 @@ export function sidecarPart({ settings, folder, signatures, write }: GroupPlan):
       CLAMD_ADDRESSES: `127.0.0.1:${settings.ports.clamd}`,
       AV_NOTIFY_SECRET_FILE: folder.notifySecretFile,
       ALLOW_TEST_SIGNATURES: String(signatures.kind === 'test'),
+      ROLES: process.env['ROLES'] || 'scanner,console,trivy-db',
+      ...secretFile('OPERATOR_TOKEN', folder.operatorTokenFile),
+      ...secretFile('SESSION_SECRET', folder.sessionSecretFile),
+      CONSOLE_DATA_DIR: process.env['CONSOLE_DATA_DIR'] || folder.console,
+      TRIVY_DB_CACHE_DIR: process.env['TRIVY_DB_CACHE_DIR'] || join(folder.trivyDb, 'cache'),
+      TRIVY_DB_OUTPUT_DIR: process.env['TRIVY_DB_OUTPUT_DIR'] || join(folder.trivyDb, 'output'),
       HOST: settings.host,
       PORT: String(settings.ports.sidecar),
     },
@@ -135,6 +141,11 @@ export function sidecarPart({ settings, folder, signatures, write }: GroupPlan):
     log: prefixedLog('sidecar', 'cyan', write),
   });
   return { part, mark: sidecarMain };
+}
+
+/** The file of a generated secret, unless the environment brings its own. */
+function secretFile(name: string, path: string): NodeJS.ProcessEnv {
+  return process.env[name] || process.env[`${name}_FILE`] ? {} : { [`${name}_FILE`]: path };
 }
 
 /** Secrets reach the parts as files; beside a `…_FILE` the variable itself would be a second, conflicting source. */

@@ -19,6 +19,7 @@ export const HELP = `npm start: runs PocketBase, clamd and the sidecar until Ctr
   DATA_DIR                       folder for data and secrets (.data)
   POCKETBASE_SUPERUSER_EMAIL     superuser that is created when missing (admin@example.com)
   POCKETBASE_SUPERUSER_PASSWORD  its password, at least 8 characters (else generated and kept in the data folder)
+  ROLES                          what the sidecar does (scanner,console,trivy-db)
   POCKETBASE_BIN, CLAMD_BIN      programs to use instead of obtaining them
   XDG_CACHE_HOME                 where obtained programs are kept, below pocketwarden/ (~/.cache)
   NO_COLOR                       plain output

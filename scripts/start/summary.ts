@@ -11,7 +11,7 @@ export function summary({ settings, folder, pocketbase, clamd, signatures }: Gro
       'PocketBase',
       `${urlOf(settings, ports.pocketbase)}  (dashboard ${urlOf(settings, ports.pocketbase)}/_/, version ${pocketbase.version})`,
     ],
-    ['sidecar', `${urlOf(settings, ports.sidecar)}  (/readyz, /metrics)`],
+    ['console', `${urlOf(settings, ports.sidecar)}  (log in as the superuser; also /readyz, /metrics, /v2/ for Trivy)`],
     ['clamd', `127.0.0.1:${ports.clamd}  (version ${clamd.version})`],
     ['superuser', settings.email],
     ['password', settings.password === null ? `in ${fromHere(folder.passwordFile)}` : 'as given in POCKETBASE_SUPERUSER_PASSWORD'],

@@ -1,10 +1,13 @@
 import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
+import { Hono } from 'hono';
 import { describe, expect, it } from 'vitest';
+import type { ServerEnv } from '../roles/role.ts';
 import { settled } from '../scan/fakes.ts';
 import { type AppParts, createApp } from './app.ts';
 import { mayReadMetrics } from './metrics-access.ts';
-import { readiness } from './readiness.ts';
+import { addNotify, type NotifyParts } from './notify.ts';
+import { combined, roleReadiness, scannerReadiness } from './readiness.ts';
 
 const secret = 'a secret shared with the hooks';
 const now = 1_800_000_000;
@@ -19,16 +22,22 @@ const good = {
   worker: { ready: true, why: null, held: 0, scanning: 0 },
 };
 
-function setUp(changes: Partial<AppParts> = {}) {
+function setUp(changes: Partial<AppParts & NotifyParts> = {}) {
   const told: string[] = [];
+  const routes = new Hono<ServerEnv>();
+  addNotify(routes, {
+    secret,
+    wake: () => told.push('woken'),
+    notified: (accepted) => told.push(accepted ? 'accepted' : 'refused'),
+    now: () => now,
+    ...changes,
+  });
   const app = createApp({
-    readiness: () => readiness(good),
+    readiness: () => scannerReadiness(good),
     metrics: { contentType: 'text/plain; version=0.0.4', metrics: async () => 'pocketwarden_build_info 1\n' },
     metricsToken: null,
-    notifySecret: secret,
-    wake: () => told.push('woken'),
-    events: { notified: (accepted) => told.push(accepted ? 'accepted' : 'refused'), requestFailed: (path) => told.push(`failed ${path}`) },
-    now: () => now,
+    routes: [routes],
+    requestFailed: (path) => told.push(`failed ${path}`),
     ...changes,
   });
   const notify = (body: string, headers: Record<string, string>) => app.request('/notify', { method: 'POST', body, headers });
@@ -83,16 +92,19 @@ describe('/notify', () => {
   });
 
   it('says so when no secret is set', async () => {
-    const { notify } = setUp({ notifySecret: null });
+    const { notify } = setUp({ secret: null });
     const answer = await notify(body, signed(now));
     expect(answer.status).toBe(503);
     expect(await answer.json()).toEqual({ error: expect.stringContaining('AV_NOTIFY_SECRET') });
   });
 });
 
+const from = (remoteAddress: string) => ({ incoming: { socket: { remoteAddress } } }) as never;
+const here = from('127.0.0.1');
+
 describe('/readyz', () => {
   it('answers 200 when every part is ready', async () => {
-    const answer = await setUp().app.request('/readyz');
+    const answer = await setUp().app.request('/readyz', {}, here);
     expect(answer.status).toBe(200);
     expect(await answer.json()).toMatchObject({ ready: true, testSignatures: false, parts: { engines: { ready: true, why: null } } });
   });
@@ -104,17 +116,61 @@ describe('/readyz', () => {
     ['engines', { ...good, engines: [] }],
     ['worker', { ...good, worker: { ...good.worker, ready: false, why: 'it is stopping' } }],
   ])('answers 503 and says why when %s is not', async (part, sources) => {
-    const answer = await setUp({ readiness: () => readiness(sources) }).app.request('/readyz');
+    const answer = await setUp({ readiness: () => scannerReadiness(sources) }).app.request('/readyz', {}, here);
     expect(answer.status).toBe(503);
     expect(await answer.json()).toMatchObject({ ready: false, parts: { [part]: { ready: false, why: expect.stringMatching(/\w+/) } } });
+  });
+
+  const broken = { ...good, session: { why: 'http://pb.internal:8090 does not answer' } };
+  const known = { name: 'ana', via: 'token', pocketbaseToken: null } as const;
+  const ask = async (init: RequestInit, remote: string, changes: Partial<AppParts> = {}) =>
+    await (await setUp({ readiness: () => scannerReadiness(broken), ...changes }).app.request('/readyz', init, from(remote))).json();
+  const bare = {
+    ready: false,
+    parts: { pocketbase: { ready: false }, hooks: { ready: true }, engines: { ready: true }, worker: { ready: true } },
+  };
+
+  it('tells strangers which part is not ready, and nothing else', async () => {
+    expect(await ask({}, '10.0.0.1')).toEqual(bare);
+    for (const name of ['X-Forwarded-For', 'Forwarded', 'X-Forwarded-Proto', 'X-Real-IP', 'Via'])
+      expect(await ask({ headers: { [name]: 'x' } }, '127.0.0.1')).toEqual(bare);
+    expect(await ask({ headers: { Authorization: 'Bearer wrong' } }, '10.0.0.1', { metricsToken: 'a metrics token' })).toEqual(bare);
+    expect(await ask({}, '10.0.0.1', { access: { operatorOf: async () => null } })).toEqual(bare);
+    expect(await ask({}, '10.0.0.1', { access: { operatorOf: () => Promise.reject(new Error('no')) } })).toEqual(bare);
+  });
+
+  it('tells this machine, whoever has METRICS_TOKEN, and operators all of it', async () => {
+    const why = { parts: { pocketbase: { why: 'http://pb.internal:8090 does not answer' } }, gate: 'unknown' };
+    expect(await ask({}, '127.0.0.1')).toMatchObject(why);
+    expect(await ask({}, '::1', { metricsToken: 'a metrics token' })).toMatchObject(why);
+    const authorized = { headers: { Authorization: 'Bearer a metrics token' } };
+    expect(await ask(authorized, '10.0.0.1', { metricsToken: 'a metrics token' })).toMatchObject(why);
+    expect(await ask({}, '10.0.0.1', { access: { operatorOf: async () => known } })).toMatchObject(why);
   });
 
   it('announces test signatures and what PocketBase reports', () => {
     const last = { gate: 'monitor', problems: ['AV_GATE=monitor'] } as never;
     const engines = [{ ...engine, engine: { ...official, signatures: 'test', signaturesAt: null } as const }];
-    const answer = readiness({ ...good, engines, health: { why: null, last } });
+    const answer = scannerReadiness({ ...good, engines, health: { why: null, last } });
     expect(answer).toMatchObject({ ready: true, testSignatures: true, gate: 'monitor' });
     expect(answer.warnings).toEqual([expect.stringContaining('TEST SIGNATURES'), 'AV_GATE=monitor']);
+  });
+});
+
+describe('readiness of several roles', () => {
+  it('is that of all of them', () => {
+    const trivyDb = roleReadiness({ trivyDb: { ready: false, why: 'its folder cannot be written' } }, ['the database is old']);
+    expect(combined([scannerReadiness(good), trivyDb])).toMatchObject({
+      ready: false,
+      parts: { engines: { ready: true }, trivyDb: { ready: false, why: 'its folder cannot be written' } },
+      gate: 'unknown',
+      warnings: ['the database is old'],
+    });
+    expect(combined([roleReadiness({ trivyDb: { ready: true, why: null } })])).toMatchObject({
+      ready: true,
+      gate: null,
+      testSignatures: false,
+    });
   });
 });
 

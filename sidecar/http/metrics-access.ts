@@ -1,4 +1,6 @@
-import { createHash, timingSafeEqual } from 'node:crypto';
+import type { Context } from 'hono';
+import type { ServerEnv } from '../roles/role.ts';
+import { isSameSecret } from './secrets.ts';
 
 export interface MetricsRequest {
   readonly remoteAddress: string | undefined;
@@ -11,14 +13,24 @@ export interface MetricsRequest {
 export function mayReadMetrics(request: MetricsRequest, token: string | null): boolean {
   if (token === null) return !request.isForwarded && isLoopback(request.remoteAddress);
   const given = /^Bearer (.+)$/i.exec(request.authorization ?? '')?.[1];
-  return given !== undefined && timingSafeEqual(digest(given), digest(token));
+  return given !== undefined && isSameSecret(given, token);
+}
+
+/** Why a part is not ready names addresses and versions: for this machine, as containers ask themselves, and for whoever has the token. */
+export function mayReadDetails(request: MetricsRequest, token: string | null): boolean {
+  return mayReadMetrics(request, null) || (token !== null && mayReadMetrics(request, token));
+}
+
+const FORWARDED = ['forwarded', 'via', 'x-forwarded-for', 'x-forwarded-host', 'x-forwarded-proto', 'x-real-ip'];
+
+export function metricsRequestOf(c: Context<ServerEnv>): MetricsRequest {
+  return {
+    remoteAddress: c.env?.incoming?.socket.remoteAddress,
+    authorization: c.req.header('authorization'),
+    isForwarded: FORWARDED.some((name) => c.req.header(name) !== undefined),
+  };
 }
 
 function isLoopback(address: string | undefined): boolean {
   return address !== undefined && /^(?:::1|(?:::ffff:)?127(?:\.\d{1,3}){3})$/.test(address);
-}
-
-/** Of equal length, whatever was given. */
-function digest(text: string): Buffer {
-  return createHash('sha256').update(text).digest();
 }

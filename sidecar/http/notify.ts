@@ -1,4 +1,7 @@
 import { createHmac, timingSafeEqual } from 'node:crypto';
+import type { Hono } from 'hono';
+import type { ServerEnv } from '../roles/role.ts';
+import { bodyLimit } from './body-limit.ts';
 
 export interface SignedNotification {
   /** X-AV-Timestamp: Unix seconds. */
@@ -20,4 +23,32 @@ export function refusalOf({ timestamp, signature, body }: SignedNotification, se
     return 'the signature is wrong: AV_NOTIFY_SECRET differs between PocketBase and the sidecar';
   if (Math.abs(nowSeconds - Number(timestamp)) > MAX_AGE_SECONDS) return 'the notification is too old, or the clocks differ by minutes';
   return null;
+}
+
+export interface NotifyParts {
+  readonly secret: string | null;
+  /** There may be work. Must return at once. */
+  wake(): void;
+  notified(accepted: boolean, why: string): void;
+  /** Unix seconds. */
+  now(): number;
+}
+
+const MAX_NOTIFICATION_BYTES = 16 * 1024;
+
+/** POST /notify. Answers before anything is done about it; what the body says is not believed, it only wakes. */
+export function addNotify(app: Hono<ServerEnv>, parts: NotifyParts): void {
+  const tooLarge = bodyLimit(MAX_NOTIFICATION_BYTES, (c, status) =>
+    c.json({ error: 'too large for a notification, or without a length' }, status),
+  );
+  app.post('/notify', tooLarge, async (c) => {
+    if (parts.secret === null) return c.json({ error: 'AV_NOTIFY_SECRET is not set in the sidecar, so it polls only' }, 503);
+    const body = await c.req.text();
+    const signed = { timestamp: c.req.header('x-av-timestamp'), signature: c.req.header('x-av-signature'), body };
+    const refusal = refusalOf(signed, parts.secret, parts.now());
+    parts.notified(refusal === null, refusal ?? '');
+    if (refusal !== null) return c.json({ error: refusal }, 401);
+    setImmediate(() => parts.wake());
+    return c.json({ accepted: true }, 202);
+  });
 }

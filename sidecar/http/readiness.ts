@@ -11,17 +11,34 @@ export interface Part {
 
 export interface Readiness {
   readonly ready: boolean;
-  readonly parts: {
-    readonly pocketbase: Part;
-    readonly hooks: Part;
-    readonly engines: Part & { readonly each: readonly EngineReadiness[] };
-    readonly worker: Part;
-  };
+  readonly parts: Readonly<Record<string, Part>>;
   /** An engine without official signatures takes part: its verdicts prove nothing. */
   readonly testSignatures: boolean;
-  readonly gate: StoreHealth['gate'] | 'unknown';
+  /** Null where no role here watches it. */
+  readonly gate: StoreHealth['gate'] | 'unknown' | null;
   /** What does not stop the work and still wants attention. */
   readonly warnings: readonly string[];
+}
+
+/** What anybody may know: which part it is, and not why. */
+export function withoutDetails({ ready, parts }: Readiness): object {
+  return { ready, parts: Object.fromEntries(Object.entries(parts).map(([name, part]) => [name, { ready: part.ready }])) };
+}
+
+/** Of a process with several roles: ready when each of them is. */
+export function combined(each: readonly Readiness[]): Readiness {
+  return {
+    ready: each.every(({ ready }) => ready),
+    parts: Object.assign({}, ...each.map(({ parts }) => parts)),
+    testSignatures: each.some(({ testSignatures }) => testSignatures),
+    gate: each.find(({ gate }) => gate !== null)?.gate ?? null,
+    warnings: each.flatMap(({ warnings }) => warnings),
+  };
+}
+
+/** Of a role without engines and gate. */
+export function roleReadiness(parts: Readonly<Record<string, Part>>, warnings: readonly string[] = []): Readiness {
+  return { ready: Object.values(parts).every(({ ready }) => ready), parts, testSignatures: false, gate: null, warnings };
 }
 
 interface EngineReadiness extends Part {
@@ -30,7 +47,7 @@ interface EngineReadiness extends Part {
   readonly signatures: number | 'test' | null;
 }
 
-export interface ReadinessSources {
+export interface ScannerSources {
   readonly session: { readonly why: string | null };
   readonly health: { readonly why: string | null; readonly last: StoreHealth | null };
   readonly engines: readonly EngineState[];
@@ -39,7 +56,7 @@ export interface ReadinessSources {
 
 export const TEST_SIGNATURES_WARNING = 'TEST SIGNATURES: an engine knows nothing but test files, so that clean means nothing';
 
-export function readiness({ session, health, engines, worker }: ReadinessSources): Readiness {
+export function scannerReadiness({ session, health, engines, worker }: ScannerSources): Readiness {
   const pocketbase = { ready: session.why === null, why: session.why };
   const hooks = { ready: health.why === null, why: health.why };
   const engine = { ...enginePart(engines), each: engines.map(engineReadiness) };

@@ -79,6 +79,10 @@ export class RangedDownload implements FileStream {
     return this.#size ?? 0;
   }
 
+  get position(): number {
+    return this.#at;
+  }
+
   sha256(): string {
     if (this.#size === null || this.#at !== this.#size) throw new Error(`only ${this.#at} of ${this.#size} bytes were read`);
     return this.#hash.copy().digest('hex');

@@ -14,7 +14,7 @@ export interface SessionOptions {
 
 export interface ApiCall {
   readonly path: string;
-  readonly method: 'GET' | 'POST';
+  readonly method: 'GET' | 'POST' | 'PATCH' | 'DELETE';
   readonly body?: object;
   readonly timeoutMs: number;
 }

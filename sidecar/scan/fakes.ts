@@ -182,21 +182,24 @@ export class FakeStore implements BuildStore {
 
   #stream(bytes: Uint8Array): FileStream {
     const hash = createHash('sha256');
-    let isRead = false;
+    let position = 0;
     let isOpen = true;
     const chunks = async function* () {
       for (let at = 0; at < bytes.length; at += 65_536) {
         const chunk = bytes.subarray(at, at + 65_536);
         hash.update(chunk);
+        position += chunk.length;
         yield chunk;
       }
-      isRead = true;
     };
     return {
       size: bytes.length,
       bytes: chunks(),
+      get position() {
+        return position;
+      },
       sha256: () => {
-        if (!isRead) throw new Error('not read to its end');
+        if (position < bytes.length) throw new Error('not read to its end');
         return hash.copy().digest('hex');
       },
       close: () => {

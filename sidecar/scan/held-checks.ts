@@ -1,6 +1,6 @@
 import type { ScanError } from './errors.ts';
 import type { Check, Lease } from './model.ts';
-import type { Clock } from './ports.ts';
+import type { Clock, FileStream } from './ports.ts';
 import { Story } from './story.ts';
 
 /** `parked` waits for a permit for large files; neither it nor `waiting` has a stream open. `ending` has its outcome. */
@@ -18,6 +18,8 @@ export class HeldCheck {
   /** By our own clock, counted from before the call that granted it: PocketBase's own limit is never earlier. */
   leaseEndsAt: number;
   isLost = false;
+  /** Of its files that are being read, by name. */
+  readonly streams = new Map<string, FileStream>();
 
   constructor(check: Check, leaseEndsAt: number, clock: Clock, changed: () => void) {
     this.check = check;

@@ -29,6 +29,8 @@ export interface FileStream {
   /** As announced by the store, exact. */
   readonly size: number;
   readonly bytes: AsyncIterable<Uint8Array>;
+  /** Bytes yielded so far. */
+  readonly position: number;
   /** SHA-256 in lower-case hex of what was yielded; throws before the end was reached. */
   sha256(): string;
   /** Takes back a chunk that nobody will look at again. Optional to call: it only frees memory sooner. */

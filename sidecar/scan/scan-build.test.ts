@@ -15,7 +15,8 @@ function setUp(contents: Record<string, Uint8Array | ScanError>, concurrency = 4
   const tools = { store: new FakeStore(), scanner: new FakeScanner(), clock, permits: new Permits(concurrency) };
   for (const [name, bytes] of Object.entries(contents)) tools.store.files.set(name, bytes);
   const story = new Story(clock);
-  const progress = { story, parked: () => {}, begun: () => {} };
+  const ignore = () => {};
+  const progress = { story, parked: ignore, begun: ignore, opened: ignore, closed: ignore };
   const scan = (files: readonly BuildFile[] = Object.keys(contents).map((name) => ({ name, size: 0 })), signal = never) => {
     const check: Check = {
       id: 'c',

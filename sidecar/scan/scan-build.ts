@@ -19,6 +19,9 @@ export interface ScanProgress {
   parked(): void;
   /** A file got its permit: from here on PocketBase may have been asked for bytes. */
   begun(): void;
+  /** Its bytes are on their way from here until `closed`. */
+  opened(name: string, stream: FileStream): void;
+  closed(name: string): void;
 }
 
 /**
@@ -52,12 +55,14 @@ async function scanFile(check: Check, file: BuildFile, tools: ScanTools, progres
   const { scanner, clock } = tools;
   if (file.size > scanner.maxBytes) return tooLarge(file.name, file.size, 0);
   const { stream, permit, since } = await open(check, file, tools, progress, signal);
+  progress.opened(file.name, stream);
   try {
     if (stream.size > scanner.maxBytes) return tooLarge(file.name, stream.size, clock.now() - since);
     const { answer, engine } = await scanner.scan(stream, signal);
     signal.throwIfAborted();
     return { file: { ...verdictOf(file.name, stream.size, answer, clock.now() - since), sha256: digestOf(stream) }, engine };
   } finally {
+    progress.closed(file.name);
     stream.close();
     permit.release();
   }

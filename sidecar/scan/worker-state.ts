@@ -7,3 +7,11 @@ export interface WorkerState {
   readonly held: number;
   readonly scanning: number;
 }
+
+export interface RunningScan {
+  readonly check: string;
+  readonly build: string;
+  readonly elapsedMs: number;
+  /** Those that are being read: their bytes, and how many of them have been read. */
+  readonly files: readonly { readonly name: string; readonly size: number; readonly position: number }[];
+}

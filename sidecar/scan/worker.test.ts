@@ -51,6 +51,23 @@ const outcomes = (queue: FakeQueue) =>
   queue.settlements.map(({ check, outcome }) => `${check.id} ${outcome.kind === 'verdict' ? outcome.verdict.kind : outcome.code}`);
 
 describe('worker', () => {
+  it('tells how far each running scan is', async () => {
+    const { worker, add, scanner } = setUp();
+    const gate = held(scanner);
+    add('a', [70_000, 5]);
+    worker.start();
+    await settled();
+    const files = [
+      { name: 'a-0', size: 70_000, position: 70_000 },
+      { name: 'a-1', size: 5, position: 5 },
+    ];
+    expect(worker.scans()).toEqual([{ check: 'a', build: expect.any(String), elapsedMs: 0, files }]);
+    gate.resolve({ kind: 'clean' });
+    await settled();
+    expect(worker.scans()).toEqual([]);
+    await worker.stop();
+  });
+
   it('judges what it finds at its start, and what a notification tells it of, without waiting for a poll', async () => {
     const { worker, queue, add, told } = setUp();
     add('a');

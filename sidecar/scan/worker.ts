@@ -6,9 +6,9 @@ import { Keeper } from './keeper.ts';
 import type { Check, GiveBackCode, Outcome } from './model.ts';
 import { Permits } from './permits.ts';
 import type { BuildStore, CheckQueue, Clock, Scanner } from './ports.ts';
-import { scanBuild } from './scan-build.ts';
+import { type ScanProgress, scanBuild } from './scan-build.ts';
 import { type SettleEnd, Settler } from './settler.ts';
-import type { WorkerState } from './worker-state.ts';
+import type { RunningScan, WorkerState } from './worker-state.ts';
 
 export interface WorkerOptions {
   /** Files streamed to engines at once, over all builds. */
@@ -98,6 +98,20 @@ export class Worker {
     return { ready: why === null, why, held: this.#held.size, scanning: this.#held.count('scanning') };
   }
 
+  /** What is being scanned just now, for people to look at. */
+  scans(): RunningScan[] {
+    const now = this.#parts.clock.now();
+    return this.#held
+      .all()
+      .filter((held) => held.phase === 'scanning')
+      .map(({ check, begunAt, streams }) => ({
+        check: check.id,
+        build: check.build,
+        elapsedMs: now - begunAt,
+        files: [...streams].map(([name, { size, position }]) => ({ name, size, position })),
+      }));
+  }
+
   async #stop(drainMs: number): Promise<void> {
     this.#stopping.abort(interrupted());
     this.#abortUnbegun(interrupted());
@@ -154,7 +168,13 @@ export class Worker {
   async #judge(held: HeldCheck): Promise<{ outcome: Outcome; error: ScanError | null } | { outcome: null; error: ScanError }> {
     const { clock } = this.#parts;
     const tools = { ...this.#parts, permits: this.#permits };
-    const progress = { story: held.story, parked: () => held.parked(), begun: () => held.begun(clock.now()) };
+    const progress: ScanProgress = {
+      story: held.story,
+      parked: () => held.parked(),
+      begun: () => held.begun(clock.now()),
+      opened: (name, stream) => held.streams.set(name, stream),
+      closed: (name) => held.streams.delete(name),
+    };
     try {
       const verdict = await scanBuild(held.check, tools, progress, held.signal);
       this.#claimer.engineWorks();

@@ -7,7 +7,7 @@ import { type Logger, stackOf } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
 export function createEvents(log: Logger, metrics: Metrics) {
-  return { ...scanEvents(log, metrics), ...serviceEvents(log, metrics) };
+  return { ...scanEvents(log, metrics), ...scannerEvents(log, metrics) };
 }
 
 function scanEvents(log: Logger, metrics: Metrics): ScanEvents {
@@ -62,17 +62,8 @@ function scanEvents(log: Logger, metrics: Metrics): ScanEvents {
   };
 }
 
-function serviceEvents(log: Logger, metrics: Metrics) {
+function scannerEvents(log: Logger, metrics: Metrics) {
   return {
-    started(details: { version: string; url: string }): void {
-      log.info({ event: 'started', ...details }, 'sidecar started');
-    },
-    stopping(): void {
-      log.info({ event: 'stopping' }, 'sidecar is stopping: running scans are finished, the rest is given back');
-    },
-    stopped(): void {
-      log.info({ event: 'stopped' }, 'sidecar stopped');
-    },
     sessionChanged(why: string | null): void {
       if (why === null) log.info({ event: 'session' }, 'logged in at PocketBase');
       else log.error({ event: 'session', why }, 'login at PocketBase failed, trying again');
@@ -109,6 +100,24 @@ function serviceEvents(log: Logger, metrics: Metrics) {
     notified(accepted: boolean, why: string): void {
       metrics.notifications.inc({ result: accepted ? 'accepted' : 'refused' });
       if (!accepted) log.warn({ event: 'notification-refused', why }, 'notification refused');
+    },
+  };
+}
+
+/** What any process tells, whatever its roles. */
+export function processEvents(log: Logger) {
+  return {
+    started(details: { version: string; url: string }): void {
+      log.info({ event: 'started', ...details }, 'sidecar started');
+    },
+    stopping(): void {
+      log.info({ event: 'stopping' }, 'sidecar is stopping: what runs is finished, the rest is given back');
+    },
+    stopped(): void {
+      log.info({ event: 'stopped' }, 'sidecar stopped');
+    },
+    roleFailed(role: string, why: string): void {
+      log.error({ event: 'role-failed', role, why }, `the role ${role} cannot begin, trying again`);
     },
     requestFailed(path: string, thrown: unknown): void {
       log.error({ event: 'request-failed', path, stack: stackOf(thrown) }, 'request failed');

@@ -3,12 +3,9 @@ import type { EngineState } from '../clamd/pool.ts';
 import type { StoreHealth } from '../pocketbase/health.ts';
 import type { WorkerState } from '../scan/worker-state.ts';
 import { catalogue, type MetricDefinition } from './catalogue.ts';
-import { observeProcess } from './process-metrics.ts';
 
 /** What is asked when the metrics are read. */
 export interface MetricSources {
-  readonly version: string;
-  readonly hooksVersion: string;
   health(): StoreHealth | null;
   hooksReady(): boolean;
   worker(): WorkerState;
@@ -17,9 +14,8 @@ export interface MetricSources {
 
 export type Metrics = ReturnType<typeof createMetrics>;
 
-/** One registry per service. Everything that is counted exists from the start with every value its labels can take. */
-export function createMetrics() {
-  const registry = new Registry();
+/** Everything that is counted exists from the start with every value its labels can take. */
+export function createMetrics(registry: Registry = new Registry()) {
   const registers = [registry];
   const counter = (definition: MetricDefinition) => {
     const { name, help, labels = {} } = definition;
@@ -42,7 +38,7 @@ export function createMetrics() {
   };
 }
 
-/** The gauges, each asked for when the metrics are read, and those of the process itself. */
+/** The gauges of the scanner role, each asked for when the metrics are read. */
 export function observe(metrics: Metrics, sources: MetricSources): void {
   const registers = [metrics.registry];
   const gauge = (definition: MetricDefinition, read: (gauge: Gauge<string>) => void) => {
@@ -69,8 +65,6 @@ export function observe(metrics: Metrics, sources: MetricSources): void {
   simple(catalogue.leasesHeld, () => sources.worker().held);
   simple(catalogue.buildsScanning, () => sources.worker().scanning);
   simple(catalogue.workerReady, () => Number(sources.worker().ready));
-  gauge(catalogue.buildInfo, (each) => each.set({ version: sources.version, hooks_version: sources.hooksVersion }, 1));
-  observeProcess(metrics.registry);
 }
 
 type MakeGauge = (definition: MetricDefinition, read: (gauge: Gauge<string>) => void) => Gauge<string>;

@@ -1,12 +1,15 @@
 import { cpuUsage, memoryUsage } from 'node:process';
 import { Counter, Gauge, type Registry } from '@prometheus-io/client';
+import { catalogue } from './catalogue.ts';
 
 /**
- * The process by the names every exporter uses, read when asked. Not the client's default set: that samples the event loop and the
+ * Our version, and the process by the names every exporter uses, read when asked. Not the client's default set: that samples the event loop and the
  * garbage collector all the time, and an idle sidecar is to be idle.
  */
-export function observeProcess(registry: Registry): void {
+export function observeProcess(registry: Registry, version: string, hooksVersion: string): void {
   const registers = [registry];
+  const { name, help, labels } = catalogue.buildInfo;
+  new Gauge({ name, help, labelNames: Object.keys(labels), registers }).set({ version, hooks_version: hooksVersion }, 1);
   new Counter({
     name: 'process_cpu_seconds_total',
     help: 'User and system CPU time spent.',

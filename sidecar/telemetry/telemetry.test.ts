@@ -6,6 +6,7 @@ import { catalogue } from './catalogue.ts';
 import { createEvents } from './events.ts';
 import { createLog } from './log.ts';
 import { createMetrics, observe } from './metrics.ts';
+import { observeProcess } from './process-metrics.ts';
 
 const name = 'evil"\n<script>.zip';
 const check: Check = {
@@ -41,13 +42,12 @@ function setUp() {
     counts: { pending: 3, scanning: 1, clean: 7, infected: 1, error: 2 },
   } as const;
   observe(metrics, {
-    version: '0.1.0',
-    hooksVersion: '1',
     health: () => ({ ...health, problems: [] }),
     hooksReady: () => true,
     worker: () => ({ ready: true, why: null, held: 4, scanning: 2 }),
     engines: () => [{ name: 'clamd:3310', ready: true, why: null, engine: fakeEngine, inFlight: 1, signatureAgeSeconds: 60 }],
   });
+  observeProcess(metrics.registry, '0.1.0', '1');
   return { lines, events, metrics, exposed: () => metrics.registry.metrics() };
 }
 

@@ -29,6 +29,7 @@ export function buildStoreContract(subject: () => BuildStoreSubject): void {
     const stream = await subject().store.open(check, check.files[0]!, never);
     expect(stream.size).toBe(length);
     expect((await read(stream.bytes)).equals(content)).toBe(true);
+    expect(stream.position).toBe(length);
     expect(stream.sha256()).toBe(createHash('sha256').update(content).digest('hex'));
     stream.close();
     stream.close();
@@ -39,6 +40,7 @@ export function buildStoreContract(subject: () => BuildStoreSubject): void {
     const stream = await subject().store.open(check, check.files[0]!, never);
     for await (const chunk of stream.bytes) {
       expect(chunk.length).toBeLessThan(1_500_000);
+      expect(stream.position).toBe(chunk.length);
       break;
     }
     expect(() => stream.sha256()).toThrow();

@@ -18,6 +18,7 @@ interface Service {
   readonly secrets?: readonly { readonly source: string }[];
   readonly volumes?: readonly { readonly type: string; readonly source: string; readonly read_only?: boolean }[];
   readonly networks?: Readonly<Record<string, unknown>>;
+  readonly ports?: readonly { readonly host_ip?: string }[];
   readonly [key: string]: unknown;
 }
 
@@ -53,6 +54,18 @@ describe('compose.yaml', () => {
     for (const selected of [[], ...profiles.map((name) => ['--profile', name]), ['--profile', '*']]) {
       expect(await config([...selected, 'config', '-q'])).toEqual({ code: 0, stdout: '', stderr: '' });
     }
+  });
+
+  it('starts the builder of the Trivy DB with its profile alone', async () => {
+    const names = async (...args: string[]) => (await config([...args, 'config', '--services'])).stdout.trim().split('\n').sort();
+    const always = ['clamd', 'console', 'freshclam', 'pocketbase', 'scanner'];
+    expect(await names()).toEqual(always);
+    expect(await names('--profile', 'trivy-db')).toEqual([...always, 'trivy-db']);
+  });
+
+  it('fetches no image that is ours from a registry', () => {
+    const ours = eachService().filter(([, { image }]) => image.startsWith('pocketwarden/'));
+    for (const [name, { build, pull_policy }] of ours) expect(build !== undefined || pull_policy === 'never', name).toBe(true);
   });
 
   it('pins every image to a whole version or a digest', async () => {
@@ -130,16 +143,20 @@ describe('compose.yaml', () => {
     }
   });
 
-  it('lets only freshclam out, and the scanner only to PocketBase and clamd', () => {
+  it('lets out whoever fetches or tells, and the scanner only to PocketBase, clamd and the console', () => {
     const isClosed = (name: string) => model.networks[name]?.internal === true;
     const isOneWay = (name: string) => model.networks[name]?.driver_opts?.['com.docker.network.bridge.enable_ip_masquerade'] === 'false';
     const on = (network: string) => eachService().flatMap(([name, { networks = {} }]) => (network in networks ? [name] : []));
     const withWayOut = Object.keys(model.networks).filter((name) => !isClosed(name) && !isOneWay(name));
-    expect(withWayOut.flatMap(on)).toEqual(['freshclam']);
+    expect(withWayOut.flatMap(on).sort()).toEqual(['console', 'freshclam', 'trivy-db']);
     const mine = Object.keys(model.services['scanner']?.networks ?? {});
     expect(mine.every(isClosed)).toBe(true);
-    expect([...new Set(mine.flatMap(on))].sort()).toEqual(['clamd', 'pocketbase', 'scanner']);
-    for (const [name, service] of eachService()) if (name !== 'pocketbase') expect(service['ports'], name).toBeUndefined();
+    expect([...new Set(mine.flatMap(on))].sort()).toEqual(['clamd', 'console', 'pocketbase', 'scanner']);
+    // Whoever only fetches is on no network with anybody who could be asked for something.
+    expect(Object.keys(model.services['freshclam']?.networks ?? {}).flatMap(on)).toEqual(['freshclam']);
+    const published = eachService().filter(([, service]) => service['ports'] !== undefined);
+    expect(published.map(([name]) => name).sort()).toEqual(['console', 'pocketbase', 'trivy-db']);
+    for (const [name, { ports }] of published) expect(ports, name).toEqual([expect.objectContaining({ host_ip: '127.0.0.1' })]);
   });
 
   it('gives clamd room for two sets of signatures', () => {
@@ -148,9 +165,16 @@ describe('compose.yaml', () => {
 
   it('sets only variables that the sidecar knows, and does not trust test signatures', () => {
     const known = variableTable.flatMap(({ name, secret }) => (secret ? [name, `${name}_FILE`] : [name]));
-    const names = Object.keys(model.services['scanner']?.environment ?? {});
-    expect(names.filter((name) => !known.includes(name))).toEqual([]);
-    expect(names).not.toContain('ALLOW_TEST_SIGNATURES');
+    const ours = eachService().filter(([, { environment = {} }]) => 'ROLES' in environment);
+    expect(ours.map(([, { environment }]) => environment?.['ROLES']).sort()).toEqual(['console', 'scanner', 'trivy-db']);
+    for (const [name, { environment = {} }] of ours) {
+      const names = Object.keys(environment);
+      expect(
+        names.filter((each) => !known.includes(each)),
+        name,
+      ).toEqual([]);
+      expect(names, name).not.toContain('ALLOW_TEST_SIGNATURES');
+    }
   });
 });
 
@@ -199,8 +223,10 @@ describe("the compose snippet of 'Add it to your PocketBase'", () => {
     await writeFile(join(host, 'compose.yaml'), snippet);
     expect(await config(['config', '-q'], host)).toEqual({ code: 0, stdout: '', stderr: '' });
     const merged = JSON.parse((await config(['config', '--format', 'json'], host)).stdout) as Model;
-    expect(Object.keys(merged.services).sort()).toEqual(['clamd', 'freshclam', 'pocketbase', 'scanner']);
+    expect(Object.keys(merged.services).sort()).toEqual(['clamd', 'console', 'freshclam', 'pocketbase', 'scanner']);
     expect(merged.services['pocketbase']?.environment).not.toHaveProperty('AV_CREATE_APP_BUILDS');
+    for (const name of ['checks', 'engine', 'operate', 'internet'])
+      expect(merged.networks[name]?.internal === true, name).toBe(model.networks[name]?.internal === true);
   });
 });
 

@@ -2,7 +2,8 @@
 import { createHmac } from 'node:crypto';
 import { afterAll, beforeAll, beforeEach, describe, expect, it } from 'vitest';
 import type { ClaimedCheck, RenewResult } from '../../pb_hooks/lib/wire.ts';
-import { checkOf, claim, clean, clearAll, download, giveBack, infected, settle, unscannable, upload } from '../harness/builds.ts';
+import { checkOf, claim, clean, clearAll, download, form, giveBack, infected, settle, unscannable, upload } from '../harness/builds.ts';
+import { eventually } from '../harness/eventually.ts';
 import { type RunningPocketBase, startPocketBase } from '../harness/pocketbase.ts';
 
 const key = 'a history key for this test';
@@ -312,6 +313,35 @@ describe('the worker routes', () => {
     expect(log.length).toBeLessThanOrEqual(20_000);
     expect(log.endsWith('round 2')).toBe(true);
     expect(log.startsWith('x') || log.startsWith('round')).toBe(true);
+  });
+});
+
+describe('GET /api/av/health', () => {
+  it('counts every check as it stands, and what raw SQL finishes soon after', async () => {
+    await using pb = await startPocketBase();
+    const counts = async () => {
+      const { counts: byStatus, reasons } = await pb.client.send('/api/av/health', {});
+      return { ...byStatus, reasons };
+    };
+    const none = { pending: 0, scanning: 0, clean: 0, infected: 0, error: 0, reasons: {} };
+    expect(await counts()).toEqual(none);
+    const builds = [await upload(pb, { 'a.txt': 'a' }), await upload(pb, { 'b.txt': 'b' }), await upload(pb, { 'c.txt': 'c' })];
+    expect(await counts()).toEqual({ ...none, pending: 3 });
+    const { checks } = await claim(pb, { max: 2 });
+    expect(await counts()).toEqual({ ...none, pending: 1, scanning: 2 });
+    await settle(pb, [clean(checks[0]!), giveBack(checks[1]!, 'download')], 1);
+    expect(await counts()).toEqual({ ...none, pending: 1, clean: 1, error: 1, reasons: { download: 1 } });
+    const changed = builds.find(({ id }) => id === checks[0]!.build)!;
+    await pb.client.collection('app_builds').update(changed.id, form({ 'd.txt': 'd' }, 'files+'));
+    expect(await counts()).toEqual({ ...none, pending: 2, error: 1, reasons: { download: 1 } });
+    const [last] = (await claim(pb, { max: 1 })).checks;
+    await settle(pb, [infected(last!)]);
+    expect(await counts()).toEqual({ ...none, pending: 1, infected: 1, error: 1, reasons: { download: 1 } });
+    for (const { build } of [last!, checks[1]!]) await pb.client.collection('app_builds').delete(build);
+    expect(await counts()).toEqual({ ...none, pending: 1 });
+    await pb.sql("UPDATE av_build_checks SET status = 'clean'");
+    await eventually('what raw SQL did is counted', async () => (await counts()).clean === 1, 8_000);
+    expect(await counts()).toEqual({ ...none, clean: 1 });
   });
 });
 

@@ -1,0 +1,70 @@
+/** What may stand in the history, and the one text that it is written as. */
+import type { EngineInfo, WireFileVerdict } from './wire.ts';
+
+export interface HistoryEvent {
+  event: 'settled' | 'imported' | 'would-refuse' | 'infected-build-deleted' | 'failed' | 'released' | 'revoked' | 'rescan-requested';
+  check: string;
+  build: string;
+  status?: string;
+  open?: boolean;
+  /** Whether its files could be downloaded until now; undefined for what was never judged before. */
+  wasOpen?: boolean | undefined;
+  reason?: string | undefined;
+  virusName?: string | undefined;
+  rescan?: boolean;
+  revision?: number;
+  engine?: EngineInfo;
+  /** Their `ms` is left out. */
+  files?: WireFileVerdict[];
+  worker?: string;
+  code?: string;
+  scanTime?: string;
+  log?: string;
+  /** Seconds it had waited for this end; undefined for a rescan, which nobody waits for. */
+  waited?: number | undefined;
+  /** Who decided, by e-mail, and why. */
+  by?: string;
+  note?: string;
+}
+
+/** Every key an entry may hold, at any depth, in the order in which it is written: the same event is the same text everywhere. */
+const keys = [
+  'at',
+  'build',
+  'by',
+  'check',
+  'code',
+  'engine',
+  'event',
+  'files',
+  'log',
+  'name',
+  'note',
+  'open',
+  'reason',
+  'rescan',
+  'revision',
+  'scanTime',
+  'sha256',
+  'signature',
+  'signatures',
+  'signaturesAt',
+  'size',
+  'status',
+  'verdict',
+  'version',
+  'virusName',
+  'waited',
+  'wasOpen',
+  'worker',
+] as const satisfies (keyof HistoryEvent | keyof EngineInfo | Exclude<keyof WireFileVerdict, 'ms'> | 'at')[];
+
+/** Canonical JSON: keys in one fixed order, nothing undefined, no spaces. */
+export function entryText(event: HistoryEvent, at: string): string {
+  return JSON.stringify({ ...event, at }, keys as unknown as string[]);
+}
+
+/** How long a check had waited that ends now; undefined for a rescan. */
+export function waitedSeconds(state: { pendingSince: number }, now: number): number | undefined {
+  return state.pendingSince === 0 ? undefined : Math.max(0, now - state.pendingSince) / 1000;
+}
