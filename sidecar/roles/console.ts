@@ -4,16 +4,18 @@ import { systemClock } from '../clock.ts';
 import type { ConsoleConfig, PocketBaseConfig } from '../config.ts';
 import { loadAssets } from '../console/assets.ts';
 import { createChecksPages } from '../console/checks/checks-pages.ts';
+import { ChecksSource } from '../console/checks/checks-source.ts';
 import { type ConsolePart, createConsoleApp } from '../console/console-app.ts';
 import type { PeerFetch } from '../console/console-env.ts';
 import { counted } from '../console/format.ts';
+import { GateProbe } from '../console/gate-probe.ts';
 import { type Line, Overview } from '../console/overview.ts';
 import { createTrivyDbPages, type TrivyDbPages } from '../console/trivy-db/trivy-db-pages.ts';
 import { createDeliveriesPages } from '../console/webhooks/deliveries-page.ts';
 import { Outbox } from '../console/webhooks/outbox.ts';
 import { Watch } from '../console/webhooks/watch.ts';
 import type { ConsoleAccess } from '../http/access.ts';
-import { roleReadiness } from '../http/readiness.ts';
+import { type Part, roleReadiness } from '../http/readiness.ts';
 import { HealthMonitor } from '../pocketbase/health.ts';
 import { Session } from '../pocketbase/session.ts';
 import type { AccessEvents } from '../telemetry/access-events.ts';
@@ -43,11 +45,19 @@ export function createConsoleRole(parts: ConsoleRoleParts): Role {
   const health = new HealthMonitor({ session, clock: systemClock });
   const outbox = new Outbox(session);
   let events: WatchEvents;
-  const watch = new Watch({ config, session, outbox, scanner: peers.scanner, clock: systemClock, health, events: () => events });
+  const source = new ChecksSource(session);
+  const probe = new GateProbe({
+    source,
+    urls: [pocketbase.url, config.pocketbasePublicUrl ?? pocketbase.url],
+    gate: () => health.last?.gate ?? null,
+    now: Date.now,
+  });
+  const watch = new Watch({ config, session, outbox, scanner: peers.scanner, clock: systemClock, health, probe, events: () => events });
   events = createWatchEvents(log, registry, {
     failing: () => watch.troubled.failing,
     givenUp: () => watch.troubled.givenUp,
     historyBroken: () => watch.historyBroken !== null,
+    gateOpen: () => probe.open !== null,
   });
   const trivyDb =
     peers.trivyDb === null ? null : createTrivyDbPages({ peer: peers.trivyDb, publicUrl: config.trivyDbPublicUrl ?? parts.publicUrl });
@@ -67,7 +77,7 @@ export function createConsoleRole(parts: ConsoleRoleParts): Role {
   return {
     name: 'console',
     routes: app.routes,
-    readiness: () => roleReadiness({ console: { ready: session.why === null, why: session.why } }),
+    readiness: () => roleReadiness({ console: { ready: session.why === null, why: session.why }, gate: gatePart(probe) }),
     async start() {
       work = Promise.all([health.run(running.signal), watch.run(running.signal)]);
     },
@@ -78,6 +88,13 @@ export function createConsoleRole(parts: ConsoleRoleParts): Role {
     },
     async hasten() {},
   };
+}
+
+/** One byte of a closed build is enough. */
+function gatePart({ open }: GateProbe): Part {
+  return open === null
+    ? { ready: true, why: null }
+    : { ready: false, why: `the gate stands open: a file of the closed build ${open.build} was handed out` };
 }
 
 function pagesOf(

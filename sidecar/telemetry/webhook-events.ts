@@ -1,5 +1,6 @@
 /** Webhooks and the console's other watching: the log line and the count of each event together. Endpoints by id: a URL may hold a secret. */
 import { Counter, Gauge, type Registry } from '@prometheus-io/client';
+import type { OpenGate } from '../console/gate-probe.ts';
 import type { DelivererEvents } from '../console/webhooks/deliverer.ts';
 import type { MetricDefinition } from './catalogue.ts';
 import type { Logger } from './log.ts';
@@ -13,6 +14,7 @@ export const webhookCatalogue = {
   },
   failing: { name: 'pocketwarden_webhooks_failing', help: 'Deliveries that have failed and are tried again.', type: 'gauge' },
   givenUp: { name: 'pocketwarden_webhooks_given_up', help: 'Deliveries that were given up in the last 14 days.', type: 'gauge' },
+  gateProbe: { name: 'pocketwarden_gate_probe_open', help: '1 while a file of a closed build can be had by anybody.', type: 'gauge' },
   historyBroken: { name: 'pocketwarden_history_broken', help: '1 once the scan history does not verify.', type: 'gauge' },
 } as const satisfies Record<string, MetricDefinition>;
 
@@ -20,10 +22,12 @@ export interface WebhookGauges {
   failing(): number;
   givenUp(): number;
   historyBroken(): boolean;
+  gateOpen(): boolean;
 }
 
 export interface WatchEvents extends DelivererEvents {
   historyBroken(why: string): void;
+  gateOpen(open: OpenGate): void;
 }
 
 export function createWatchEvents(log: Logger, registry: Registry, gauges: WebhookGauges): WatchEvents {
@@ -41,6 +45,7 @@ export function createWatchEvents(log: Logger, registry: Registry, gauges: Webho
     });
   gauge(webhookCatalogue.failing, () => gauges.failing());
   gauge(webhookCatalogue.givenUp, () => gauges.givenUp());
+  gauge(webhookCatalogue.gateProbe, () => Number(gauges.gateOpen()));
   gauge(webhookCatalogue.historyBroken, () => Number(gauges.historyBroken()));
   return {
     delivered({ event, kind, endpoint }) {
@@ -64,6 +69,9 @@ export function createWatchEvents(log: Logger, registry: Registry, gauges: Webho
     },
     callFailed(why) {
       log.warn({ event: 'webhooks-waiting', why }, 'the console could not do its round, trying again');
+    },
+    gateOpen({ build, file, url }) {
+      log.error({ event: 'gate-open', build, file, url }, 'THE GATE STANDS OPEN: a file of a closed build was handed out');
     },
     historyBroken(why) {
       log.error({ event: 'history-broken', why }, 'THE SCAN HISTORY IS BROKEN');

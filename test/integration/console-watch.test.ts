@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { systemClock } from '../../sidecar/clock.ts';
 import { loadConfig } from '../../sidecar/config.ts';
+import type { GateProbe } from '../../sidecar/console/gate-probe.ts';
 import { Outbox } from '../../sidecar/console/webhooks/outbox.ts';
 import { Watch, type WatchParts } from '../../sidecar/console/webhooks/watch.ts';
 import { HealthMonitor } from '../../sidecar/pocketbase/health.ts';
@@ -28,8 +29,10 @@ async function newFolder(): Promise<string> {
   return folder;
 }
 
+const probeThat = (found: Pick<GateProbe, 'open'>) => Object.assign(found, { look: async () => {} }) as unknown as GateProbe;
+
 /** With pauses of a fraction of a second. */
-function watchOf(pb: RunningPocketBase, folder: string, outbox: Outbox, logged: string[], health?: WatchParts['health']): Watch {
+function watchOf(pb: RunningPocketBase, folder: string, outbox: Outbox, logged: string[], change: Partial<WatchParts> = {}): Watch {
   const config = loadConfig({
     ROLES: 'console',
     POCKETBASE_URL: pb.url,
@@ -41,7 +44,16 @@ function watchOf(pb: RunningPocketBase, folder: string, outbox: Outbox, logged: 
     RESULT_WEBHOOK_SECRET: 'a secret of the webhooks',
   }).console!;
   const note = (...given: unknown[]) => void logged.push(given.map((each) => JSON.stringify(each)).join(' '));
-  const events = { delivered() {}, failed() {}, unreadable: note, refused: note, outdated: note, callFailed: note, historyBroken: note };
+  const events = {
+    delivered() {},
+    failed() {},
+    unreadable: note,
+    refused: note,
+    outdated: note,
+    callFailed: note,
+    historyBroken: note,
+    gateOpen: note,
+  };
   const clock = { ...systemClock, sleep: (ms: number, signal: AbortSignal) => systemClock.sleep(Math.min(ms, 50), signal) };
   return new Watch({
     config,
@@ -50,7 +62,9 @@ function watchOf(pb: RunningPocketBase, folder: string, outbox: Outbox, logged: 
     scanner: null,
     clock,
     events: () => events,
-    health: health ?? { last: null },
+    health: { last: null },
+    probe: probeThat({ open: null }),
+    ...change,
   });
 }
 
@@ -101,7 +115,7 @@ describe('a gate that does not enforce', () => {
         },
       };
       const stop = new AbortController();
-      const running = watchOf(pb, await newFolder(), outbox, [], seen).run(stop.signal);
+      const running = watchOf(pb, await newFolder(), outbox, [], { health: seen }).run(stop.signal);
       await eventually(label, condition);
       stop.abort();
       await running;
@@ -115,5 +129,28 @@ describe('a gate that does not enforce', () => {
     await pb.restart();
     await watched('the end is told', async () => (await kept()).includes('gate.enforced'));
     expect(await kept()).toEqual(['gate.open', 'gate.enforced']);
+  });
+});
+
+describe('a gate that hands out a closed build', () => {
+  it('is logged and told once for each time, and is the first thing on the overview', async () => {
+    const pb = await started();
+    const outbox = new Outbox(newSession(pb));
+    const found: { open: GateProbe['open'] } = { open: { build: 'b', file: 'f.bin', url: 'https://pb.example', since: 1000 } };
+    const logged: string[] = [];
+    const watch = watchOf(pb, await newFolder(), outbox, logged, { probe: probeThat(found) });
+    expect(watch.attention()[0]).toMatchObject({ weight: 100, what: expect.stringContaining('build b') });
+    const stop = new AbortController();
+    const running = watch.run(stop.signal);
+    const kept = async () => (await outbox.newest(100, never)).map(({ kind, event }) => `${kind} ${event}`).toReversed();
+    await eventually('it is told', async () => (await kept()).length === 1);
+    found.open = null;
+    expect(watch.attention().filter(({ weight }) => weight === 100)).toEqual([]);
+    found.open = { build: 'b', file: 'f.bin', url: 'https://pb.example', since: 2000 };
+    await eventually('it is told again', async () => (await kept()).length === 2);
+    stop.abort();
+    await running;
+    expect(await kept()).toEqual(['gate.open_by_probe gate-probe-1000', 'gate.open_by_probe gate-probe-2000']);
+    expect(logged.filter((each) => each.includes('https://pb.example'))).toHaveLength(2);
   });
 });

@@ -148,6 +148,12 @@ export class ChecksSource {
     return ids.flatMap((id) => rows.get(id) ?? []);
   }
 
+  /** The newest whose files nobody may have. */
+  async closed(count: number): Promise<readonly CheckRow[]> {
+    const query: CheckQuery = { tab: 'all', reason: '', search: '', from: null };
+    return await this.#rows(query, await this.#buildFields(), count, 'open = false');
+  }
+
   /** Places in the queue from 1, by id of the check, of those that are not far back. Suspects and delayed ones stand where they were uploaded. */
   async positions(waiting: number): Promise<ReadonlyMap<string, number>> {
     if (waiting === 0 || waiting > MAX_POSITIONS * 4) return new Map();

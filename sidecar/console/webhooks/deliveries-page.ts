@@ -35,6 +35,7 @@ const kinds: Readonly<Partial<Record<string, string>>> = {
   'engine.down': 'Engine down',
   'engine.up': 'Engine up again',
   'signatures.old': 'Signatures old',
+  'gate.open_by_probe': 'Gate open',
   'gate.open': 'Gate open',
   'gate.enforced': 'Gate enforced again',
   'history.broken': 'History broken',

@@ -14,6 +14,7 @@ export const eventKinds = [
   'engine.up',
   'signatures.old',
   'gate.open',
+  'gate.open_by_probe',
   'gate.enforced',
   'history.broken',
 ] as const;

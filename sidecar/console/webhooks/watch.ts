@@ -7,6 +7,7 @@ import type { Clock } from '../../scan/ports.ts';
 import type { WatchEvents } from '../../telemetry/webhook-events.ts';
 import type { Attention, PeerFetch } from '../console-env.ts';
 import { EngineWatch } from '../engine-watch.ts';
+import type { GateProbe } from '../gate-probe.ts';
 import { HistoryAnchor } from '../history-anchor.ts';
 import { Deliverer } from './deliverer.ts';
 import { endpointOf } from './endpoint.ts';
@@ -23,11 +24,13 @@ export interface WatchParts {
   readonly scanner: PeerFetch | null;
   readonly clock: Clock;
   readonly health: Pick<HealthMonitor, 'last'>;
+  readonly probe: GateProbe;
   events(): WatchEvents;
 }
 
 const SEND_TIMEOUT_MS = 10_000;
 const LOOK_EVERY_MS = 10_000;
+const PROBE_EVERY_MS = 60_000;
 const VERIFY_EVERY_MS = 60_000;
 
 export class Watch {
@@ -38,6 +41,7 @@ export class Watch {
   readonly #gate: GateWatch | null = null;
   #brokenAt: number | null = null;
   #isBrokenTold = false;
+  #openTold: number | null = null;
   #troubled = { failing: 0, givenUp: 0 };
 
   constructor(parts: WatchParts) {
@@ -75,13 +79,24 @@ export class Watch {
         if (this.#deliverer !== null) this.#troubled = await this.#parts.outbox.troubled(signal);
       }),
       this.#every(VERIFY_EVERY_MS, signal, () => this.#verify(signal)),
+      this.#every(PROBE_EVERY_MS, signal, () => this.#rattle(signal)),
     ]);
   }
 
   attention(): Attention[] {
     const { failing, givenUp } = this.#troubled;
     const broken = this.historyBroken;
+    const { open } = this.#parts.probe;
     const all: (Attention | null)[] = [
+      open === null
+        ? null
+        : {
+            weight: 100,
+            tone: 'bad',
+            what: `The gate stands open: ${open.url} hands out a file of build ${open.build}, which is closed.`,
+            next: 'Look at the hooks of PocketBase, at AV_GATE, and at caches in front of it.',
+            href: '/checks',
+          },
       broken === null
         ? null
         : {
@@ -125,6 +140,22 @@ export class Watch {
     const id = `history-broken-${broken.seq}`;
     await this.#deliverer.announce({ id, type: 'history.broken', timestamp, data: { why: broken.why } }, signal);
     this.#isBrokenTold = true;
+  }
+
+  /** Told once for each time it stands open. */
+  async #rattle(signal: AbortSignal): Promise<void> {
+    const { probe, events } = this.#parts;
+    await probe.look(signal);
+    const { open } = probe;
+    if (open === null || open.since === this.#openTold) return;
+    events().gateOpen(open);
+    const { build, file, url, since } = open;
+    const data = { build, file, url };
+    await this.#deliverer?.announce(
+      { id: `gate-probe-${since}`, type: 'gate.open_by_probe', timestamp: new Date(since).toISOString(), data },
+      signal,
+    );
+    this.#openTold = since;
   }
 
   async #every(ms: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
