@@ -3,9 +3,10 @@
  * the key, and cannot take the history back to an earlier state without the anchor noticing. A second place walks through all of it again
  * and again, so that an old entry that is changed is noticed too.
  */
-import { mkdir, open, readFile, rename } from 'node:fs/promises';
+import { mkdir, readFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { z } from 'zod';
+import { writeDurably } from '../durable.ts';
 import type { Session } from '../pocketbase/session.ts';
 
 export interface HistoryAnchorParts {
@@ -114,15 +115,7 @@ export class HistoryAnchor {
   async #keep(next: Anchor, walk: Anchor | null): Promise<void> {
     const { folder } = this.#parts;
     await mkdir(folder, { recursive: true, mode: 0o700 });
-    const made = join(folder, `.${FILE}.new`);
-    const file = await open(made, 'w', 0o600);
-    try {
-      await file.writeFile(JSON.stringify({ ...next, walk }));
-      await file.sync();
-    } finally {
-      await file.close();
-    }
-    await rename(made, join(folder, FILE));
+    await writeDurably(join(folder, FILE), JSON.stringify({ ...next, walk }), 0o600);
     this.#anchor = next;
     this.#walk = walk;
   }

@@ -2,6 +2,7 @@
 import type { Hono } from 'hono';
 import { html } from 'hono/html';
 import { z } from 'zod';
+import { dateText } from '../../pb_hooks/lib/dates.ts';
 import type { HealthMonitor } from '../pocketbase/health.ts';
 import type { Session } from '../pocketbase/session.ts';
 import { attentionOf, type Facts, failedOf } from './attention.ts';
@@ -117,7 +118,7 @@ const nothingYet: Known = {
 };
 
 async function infectedSince(session: Pick<Session, 'send'>, since: number, signal: AbortSignal): Promise<number> {
-  const filter = `status='infected' && scan_time>='${new Date(since).toISOString().replace('T', ' ')}'`;
+  const filter = `status='infected' && scan_time>='${dateText(since)}'`;
   const query = new URLSearchParams({ filter, perPage: '1', fields: 'id' });
   const answer = await session.send(
     { path: `/api/collections/av_build_checks/records?${query}`, method: 'GET', timeoutMs: ASK_TIMEOUT_MS },

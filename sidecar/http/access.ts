@@ -170,9 +170,10 @@ class OperatorAccess implements ConsoleAccess {
   /** A wrong bearer is nobody, whatever else the request brings. */
   async #byBearer(c: Context, bearer: string): Promise<Identity | null> {
     const csrf = this.#sealer.formToken('bearer');
-    if (this.isOperatorToken(bearer) || isSameSecret(bearer, this.internalToken)) {
+    const isInternal = isSameSecret(bearer, this.internalToken);
+    if (isInternal || this.isOperatorToken(bearer)) {
       const person = onBehalfOf(c.req.header('x-on-behalf-of')) ?? BY_TOKEN;
-      const name = isSameSecret(bearer, this.internalToken) ? person : byToken(person);
+      const name = isInternal ? person : byToken(person);
       return { operator: { name, via: 'token', pocketbaseToken: null }, by: 'bearer', csrf };
     }
     const answer = await this.superusers?.check(bearer, this.addressOf(c));

@@ -5,7 +5,7 @@
 import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { crc32 } from 'node:zlib';
-import { codeOf } from './durable.ts';
+import { codeOf } from '../durable.ts';
 
 /** Line number `line`, from 1, begins at byte `offset`. */
 export interface Mark {

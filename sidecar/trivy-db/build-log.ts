@@ -1,11 +1,11 @@
 /** Writing the log of a build, and finding it again. */
 import { closeSync, constants, ftruncateSync, futimesSync, openSync, writeSync } from 'node:fs';
 import { open, readdir, rm } from 'node:fs/promises';
+import { codeOf } from '../durable.ts';
 import { logPaths, storedLine } from './build-log-format.ts';
 import { INDEX_HEADER, indexRecord, type Mark, START } from './build-log-index.ts';
 import { LogReader } from './build-log-reader.ts';
 import { countLines, isDue } from './build-log-scan.ts';
-import { codeOf } from './durable.ts';
 import type { BuildLogReader, BuildLogs } from './model.ts';
 
 /** Logs of which is remembered what was counted. */

@@ -1,7 +1,7 @@
 /** The history of builds: one small file each, replaced in one step, also while the build runs, so that it survives whatever happens. */
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { z } from 'zod';
-import { unlessAbsent, writeDurably } from './durable.ts';
+import { unlessAbsent, writeDurably } from '../durable.ts';
 import { isBuildId, type Layout } from './layout.ts';
 import { type BuildRecord, outcomes, phases } from './model.ts';
 

@@ -1,12 +1,12 @@
 /** One build from its first phase to its record, for whoever holds the lock. */
 import { resolve } from 'node:path';
 import type { TrivyDbConfig } from '../config.ts';
+import { codeOf } from '../durable.ts';
 import { BuildFailure, BuildStopped } from './build-error.ts';
 import type { StoredRecord } from './build-records.ts';
 import type { ServeCandidate } from './canary.ts';
 import { type Rows, shrinkage } from './database.ts';
 import { watchDisk } from './disk.ts';
-import { codeOf } from './durable.ts';
 import type { LeftoverEvents, Stores } from './leftovers.ts';
 import type { HeldLock } from './lock.ts';
 import type { Publication } from './model.ts';

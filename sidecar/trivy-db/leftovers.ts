@@ -1,8 +1,8 @@
 /** What dead builders left: running programs, records that never ended, folders that never became whole. */
 import { readdir, rm } from 'node:fs/promises';
 import { basename, extname, join } from 'node:path';
+import { unlessAbsent } from '../durable.ts';
 import type { BuildRecords, StoredRecord } from './build-records.ts';
-import { unlessAbsent } from './durable.ts';
 import { isBuildId, type Layout } from './layout.ts';
 import type { LockState } from './model.ts';
 import { endGroup } from './process-group.ts';

@@ -1,7 +1,7 @@
 /** The files of a lock, and the one order in which they may change. BuildLock tells why exactly one can take a lock over. */
 import { link, lstat, readdir, rename, rm } from 'node:fs/promises';
 import { basename, dirname, join } from 'node:path';
-import { codeOf } from './durable.ts';
+import { codeOf } from '../durable.ts';
 import { type LockEntry, readEntry } from './lock-entry.ts';
 
 const LEFTOVER_MS = 60 * 60_000;

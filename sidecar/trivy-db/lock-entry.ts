@@ -4,7 +4,7 @@ import { constants } from 'node:fs';
 import { type FileHandle, open } from 'node:fs/promises';
 import { hostname } from 'node:os';
 import { z } from 'zod';
-import { codeOf } from './durable.ts';
+import { codeOf } from '../durable.ts';
 import type { LockHolder } from './model.ts';
 
 const MAX_BYTES = 4096;

@@ -1,7 +1,7 @@
 import { randomBytes } from 'node:crypto';
 import { type FileHandle, open, rm, statfs } from 'node:fs/promises';
 import { platform } from 'node:process';
-import { codeOf } from './durable.ts';
+import { codeOf } from '../durable.ts';
 import { LockChain } from './lock-chain.ts';
 import { holderOf, type LockEntry, type LockRecord } from './lock-entry.ts';
 import { feelPulse, type Pulse, startPulse } from './lock-pulse.ts';

@@ -6,7 +6,7 @@ import { Transform } from 'node:stream';
 import { pipeline } from 'node:stream/promises';
 import { createGzip } from 'node:zlib';
 import { pack } from 'tar-stream';
-import { syncFile } from './durable.ts';
+import { syncFile } from '../durable.ts';
 
 export interface Packed {
   readonly size: number;

@@ -2,10 +2,10 @@
 import { access, mkdir, readFile, rename, rm, stat } from 'node:fs/promises';
 import { join, resolve } from 'node:path';
 import type { TrivyDbConfig } from '../config.ts';
+import { syncFile, syncFolder, writeDurably } from '../durable.ts';
 import { BuildFailure } from './build-error.ts';
 import { type ServeCandidate, scanForCanary } from './canary.ts';
 import { countAll, inspectDatabase, type Rows, shrinkage } from './database.ts';
-import { syncFile, syncFolder, writeDurably } from './durable.ts';
 import { fetchLists } from './fetch.ts';
 import { defaultSources } from './git-sources.ts';
 import type { BuildFolder } from './layout.ts';

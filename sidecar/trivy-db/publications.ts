@@ -1,7 +1,7 @@
 /** Kept builds, and the one that is published: a small file names it, and replacing that file in one step is the whole of publishing. */
 import { readdir, readFile, rm, stat } from 'node:fs/promises';
 import { z } from 'zod';
-import { codeOf, isAbsence, unlessAbsent, writeDurably } from './durable.ts';
+import { codeOf, isAbsence, unlessAbsent, writeDurably } from '../durable.ts';
 import { isBuildId, type Layout } from './layout.ts';
 import type { Publication } from './model.ts';
 import { digestOf, readManifest } from './pack.ts';

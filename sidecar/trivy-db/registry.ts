@@ -1,6 +1,7 @@
 /** The published database as an OCI artifact, read-only: what Trivy, crane and skopeo ask of a registry. */
-import { createHash, timingSafeEqual } from 'node:crypto';
 import { type Context, Hono } from 'hono';
+import { codeOf } from '../durable.ts';
+import { isSameSecret } from '../http/secrets.ts';
 import type { ServerEnv } from '../roles/role.ts';
 import type { Builder, Publication } from './model.ts';
 import { digestOf, MANIFEST_TYPE } from './pack.ts';
@@ -99,7 +100,7 @@ async function blob(c: Context<ServerEnv>, builder: RegistryParts['builder'], pu
     return await sendFile(c, found.archive, downloadOf(c, found, digest, 'application/octet-stream', IMMUTABLE));
   } catch (thrown) {
     // Removed since it was asked for. With this answer Trivy tries its next repository.
-    if (thrown instanceof Error && 'code' in thrown && thrown.code === 'ENOENT') return unknown();
+    if (codeOf(thrown) === 'ENOENT') return unknown();
     throw thrown;
   }
 }
@@ -132,7 +133,5 @@ function problem(c: Context<ServerEnv>, status: 400 | 401 | 404 | 405 | 412 | 41
 export function hasLogin(header: string | undefined, { username, password }: RegistryLogin): boolean {
   const given = /^Basic ([A-Za-z0-9+/]{1,2000}={0,2})$/i.exec(header ?? '')?.[1];
   if (given === undefined) return false;
-  // Hashes are of equal length, so that the comparison tells nothing, whatever was given.
-  const hash = (text: string) => createHash('sha256').update(text).digest();
-  return timingSafeEqual(hash(Buffer.from(given, 'base64').toString('utf8')), hash(`${username}:${password}`));
+  return isSameSecret(Buffer.from(given, 'base64').toString('utf8'), `${username}:${password}`);
 }

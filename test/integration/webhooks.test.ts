@@ -77,6 +77,16 @@ function delivererTo(urls: readonly string[], clock = { now: Date.now() }) {
   return { deliverer, outbox, told, clock };
 }
 
+/** A build that is open because it is clean, and what an operator may decide about it. */
+async function cleared() {
+  const build = await upload(pb, { 'a.txt': 'good' });
+  await settle(build, 'clean');
+  const check = await checkOf(pb, build);
+  const decide = (action: string) =>
+    pb.client.send(`/api/av/checks/${check.id}/${action}`, { method: 'POST', body: { reason: 'as a test' } });
+  return { build, decide };
+}
+
 describe('webhooks', () => {
   it('tell of each verdict once, whoever restarts in between, and of nothing that was there before', async () => {
     const before = await upload(pb, { 'old.txt': 'old' });
@@ -106,11 +116,7 @@ describe('webhooks', () => {
     const { url, received } = await receiver();
     const { deliverer } = delivererTo([url]);
     await deliverer.round(never);
-    const build = await upload(pb, { 'a.txt': 'good' });
-    await settle(build, 'clean');
-    const check = await checkOf(pb, build);
-    const decide = (action: string) =>
-      pb.client.send(`/api/av/checks/${check.id}/${action}`, { method: 'POST', body: { reason: 'as a test' } });
+    const { build, decide } = await cleared();
     await decide('rescan');
     await settle(build, 'infected');
     await decide('release');
@@ -131,11 +137,7 @@ describe('webhooks', () => {
     const { url, received } = await receiver();
     const { deliverer } = delivererTo([url]);
     await deliverer.round(never);
-    const build = await upload(pb, { 'a.txt': 'good' });
-    await settle(build, 'clean');
-    const check = await checkOf(pb, build);
-    const decide = (action: string) =>
-      pb.client.send(`/api/av/checks/${check.id}/${action}`, { method: 'POST', body: { reason: 'as a test' } });
+    const { build, decide } = await cleared();
     await decide('rescan');
     await settle(build, 'unscannable');
     await decide('release');

@@ -4,6 +4,7 @@ import type { Endpoint } from './endpoint.ts';
 import { type DeliveryEvents, type DeliveryParts, EndpointQueue, GIVE_UP_MS, noteFailure } from './endpoint-queue.ts';
 import { eventOf, type WebhookEvent } from './event.ts';
 import type { HistoryRow, Outbox } from './outbox.ts';
+import { rounds } from './rounds.ts';
 
 export interface DelivererEvents extends DeliveryEvents {
   /** An entry of the history is none that we wrote. */
@@ -40,10 +41,12 @@ export class Deliverer {
 
   /** Reading, each receiver and tidying up in loops of their own, until `signal` aborts; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
+    const { clock, events } = this.#parts;
+    const told = { clock, failed: (why: string) => events.callFailed(why) };
     await Promise.all([
-      this.#every(EVERY_MS, signal, () => this.#readHistory(signal)),
-      ...this.#queues.map((queue) => this.#every(EVERY_MS, signal, () => queue.deliver(signal))),
-      this.#every(TIDY_EVERY_MS, signal, () => this.#tidy(signal)),
+      rounds(EVERY_MS, told, signal, () => this.#readHistory(signal)),
+      ...this.#queues.map((queue) => rounds(EVERY_MS, told, signal, () => queue.deliver(signal))),
+      rounds(TIDY_EVERY_MS, told, signal, () => this.#tidy(signal)),
     ]);
   }
 
@@ -87,7 +90,7 @@ export class Deliverer {
     try {
       return eventOf(seq, entry);
     } catch (thrown) {
-      this.#parts.events.unreadable(seq, wordsOf(thrown).slice(0, 200));
+      this.#parts.events.unreadable(seq, (thrown instanceof Error ? thrown.message : String(thrown)).slice(0, 200));
       return null;
     }
   }
@@ -108,19 +111,4 @@ export class Deliverer {
     while ((await this.#parts.outbox.prune(now - KEEP_MS, signal)) > 0) signal.throwIfAborted();
     this.#prunedAt = now;
   }
-
-  async #every(ms: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        await work();
-      } catch (thrown) {
-        if (!signal.aborted) this.#parts.events.callFailed(wordsOf(thrown));
-      }
-      await this.#parts.clock.sleep(ms, signal).catch(() => {});
-    }
-  }
-}
-
-function wordsOf(thrown: unknown): string {
-  return thrown instanceof Error ? thrown.message : String(thrown);
 }

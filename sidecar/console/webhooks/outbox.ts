@@ -4,6 +4,7 @@
  */
 import PocketBase, { BaseAuthStore } from 'pocketbase';
 import { z } from 'zod';
+import { dateText } from '../../../pb_hooks/lib/dates.ts';
 import type { Session } from '../../pocketbase/session.ts';
 import { ScanError } from '../../scan/errors.ts';
 
@@ -144,7 +145,7 @@ export class Outbox {
 
   async change(id: string, change: DeliveryChange, signal: AbortSignal): Promise<void> {
     const body = Object.fromEntries(
-      Object.entries(change).map(([name, value]) => [name, name.endsWith('_at') ? dateText(value as number | null) : value]),
+      Object.entries(change).map(([name, value]) => [name, name.endsWith('_at') ? dateText((value as number | null) ?? 0) : value]),
     );
     await this.#send('PATCH', `${DELIVERIES}/${id}`, body, signal);
   }
@@ -208,11 +209,6 @@ export class Outbox {
   #send(method: 'GET' | 'POST' | 'PATCH' | 'DELETE', path: string, body: object | undefined, signal: AbortSignal): Promise<unknown> {
     return this.#session.send({ method, path, timeoutMs: TIMEOUT_MS, ...(body === undefined ? {} : { body }) }, signal);
   }
-}
-
-/** As PocketBase stores dates, so that they compare as text. */
-function dateText(ms: number | null): string {
-  return ms === null ? '' : new Date(ms).toISOString().replace('T', ' ');
 }
 
 function statusOf(thrown: unknown): number | null {

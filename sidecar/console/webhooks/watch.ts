@@ -14,6 +14,7 @@ import { endpointOf } from './endpoint.ts';
 import type { WebhookEvent } from './event.ts';
 import { GateWatch } from './gate-watch.ts';
 import type { Outbox } from './outbox.ts';
+import { rounds } from './rounds.ts';
 import { createSender } from './send.ts';
 import { enginesToldDown, gateTold } from './told.ts';
 
@@ -71,15 +72,16 @@ export class Watch {
 
   /** Runs until `signal` aborts; never rejects. */
   async run(signal: AbortSignal): Promise<void> {
+    const told = { clock: this.#parts.clock, failed: (why: string) => this.#parts.events().callFailed(why) };
     await Promise.all([
       this.#deliverer?.run(signal),
-      this.#every(LOOK_EVERY_MS, signal, async () => void (await this.#engines?.look(signal))),
-      this.#every(LOOK_EVERY_MS, signal, async () => void (await this.#gate?.look(signal))),
-      this.#every(LOOK_EVERY_MS, signal, async () => {
+      rounds(LOOK_EVERY_MS, told, signal, async () => void (await this.#engines?.look(signal))),
+      rounds(LOOK_EVERY_MS, told, signal, async () => void (await this.#gate?.look(signal))),
+      rounds(LOOK_EVERY_MS, told, signal, async () => {
         if (this.#deliverer !== null) this.#troubled = await this.#parts.outbox.troubled(signal);
       }),
-      this.#every(VERIFY_EVERY_MS, signal, () => this.#verify(signal)),
-      this.#every(PROBE_EVERY_MS, signal, () => this.#rattle(signal)),
+      rounds(VERIFY_EVERY_MS, told, signal, () => this.#verify(signal)),
+      rounds(PROBE_EVERY_MS, told, signal, () => this.#rattle(signal)),
     ]);
   }
 
@@ -156,17 +158,6 @@ export class Watch {
       signal,
     );
     this.#openTold = since;
-  }
-
-  async #every(ms: number, signal: AbortSignal, work: () => Promise<void>): Promise<void> {
-    while (!signal.aborted) {
-      try {
-        await work();
-      } catch (thrown) {
-        if (!signal.aborted) this.#parts.events().callFailed(thrown instanceof Error ? thrown.message : String(thrown));
-      }
-      await this.#parts.clock.sleep(ms, signal).catch(() => {});
-    }
   }
 }
 

@@ -4,10 +4,10 @@ import { open, rename, rm } from 'node:fs/promises';
 import { dirname } from 'node:path';
 
 /** Replaces the file in one step; when it resolves, the new content survives a power cut. */
-export async function writeDurably(path: string, content: string | Buffer): Promise<void> {
+export async function writeDurably(path: string, content: string | Buffer, mode = 0o644): Promise<void> {
   const part = `${path}.${randomBytes(4).toString('hex')}.part`;
   try {
-    const file = await open(part, 'wx', 0o644);
+    const file = await open(part, 'wx', mode);
     try {
       await file.writeFile(content);
       await file.sync();
