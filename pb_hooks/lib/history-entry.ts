@@ -1,8 +1,18 @@
 /** What may stand in the history, and the one text that it is written as. */
-import type { EngineInfo, WireFileVerdict } from './wire.ts';
+import type { EngineInfo, EngineLimits, WireFileVerdict } from './wire.ts';
 
 export interface HistoryEvent {
-  event: 'settled' | 'imported' | 'would-refuse' | 'infected-build-deleted' | 'failed' | 'released' | 'revoked' | 'rescan-requested';
+  event:
+    | 'settled'
+    | 'imported'
+    | 'would-refuse'
+    | 'infected-build-deleted'
+    | 'failed'
+    | 'released'
+    | 'revoked'
+    | 'rescan-requested'
+    | 'voided'
+    | 'restored';
   check: string;
   build: string;
   status?: string;
@@ -32,18 +42,22 @@ const keys = [
   'at',
   'build',
   'by',
+  'canaryAt',
   'check',
   'code',
   'engine',
   'event',
   'files',
+  'limits',
   'log',
   'name',
   'note',
   'open',
   'reason',
+  'recursion',
   'rescan',
   'revision',
+  'scan',
   'scanTime',
   'sha256',
   'signature',
@@ -51,13 +65,14 @@ const keys = [
   'signaturesAt',
   'size',
   'status',
+  'stream',
   'verdict',
   'version',
   'virusName',
   'waited',
   'wasOpen',
   'worker',
-] as const satisfies (keyof HistoryEvent | keyof EngineInfo | Exclude<keyof WireFileVerdict, 'ms'> | 'at')[];
+] as const satisfies (keyof HistoryEvent | keyof EngineInfo | keyof EngineLimits | Exclude<keyof WireFileVerdict, 'ms'> | 'at')[];
 
 /** Canonical JSON: keys in one fixed order, nothing undefined, no spaces. */
 export function entryText(event: HistoryEvent, at: string): string {

@@ -18,6 +18,8 @@ export interface ClaimRequest {
   maxRetries: number;
   /** The worker holds no lease, so it may be given a suspect, which is scanned alone. */
   alone?: boolean;
+  /** The lowest number of a signature set among the engines that take work; absent where one has none. A higher one is what rescans wait for. */
+  signatures?: number;
 }
 
 export interface ClaimedCheck {
@@ -65,6 +67,19 @@ export interface EngineInfo {
   signatures: number | 'test';
   /** ISO 8601; null for a test set. */
   signaturesAt: string | null;
+  /** What the engine was measured to look at, in bytes and levels. */
+  limits?: EngineLimits;
+  /** ISO 8601, by the sidecar's clock: when it last gave the right answer to every canary before this verdict. */
+  canaryAt?: string;
+}
+
+export interface EngineLimits {
+  /** Largest stream it takes. */
+  stream: number;
+  /** Largest file, with all that it unpacks to, that it looks at whole. */
+  scan: number;
+  /** Archives in archives that it follows. */
+  recursion: number;
 }
 
 export interface WireFileVerdict {
@@ -121,6 +136,23 @@ export interface HealthAnswer {
   oldestPendingSeconds: number;
   /** Downloads the gate would have refused since PocketBase started; monitor mode alone. */
   wouldRefuse: number;
+}
+
+/** Body of `POST /api/av/void`: an engine answered a canary wrongly, so nothing counts that it said since it last answered it right. */
+export interface VoidRequest {
+  /** Name of the engine, as it stands in the verdicts. */
+  engine: string;
+  /** ISO 8601: verdicts whose `canaryAt` is this or later are void, those of settles still under way too. */
+  since: string;
+  /** What it answered wrongly, for the history; 3–500 characters, one line. */
+  reason: string;
+}
+
+export interface VoidAnswer {
+  /** Builds that were open and are closed now, waiting for a new scan. */
+  closed: number;
+  /** Checks that were closed before and are scanned again. */
+  rescanned: number;
 }
 
 /** Body of `release`, `revoke` and `rescan`. */
