@@ -90,6 +90,8 @@ export interface WireFileVerdict {
   signature?: string;
   reason?: UnscannableReason;
   ms: number;
+  /** Who judged it, where that is not the engine of the verdict as it stands there: another one, or the same at another time. */
+  engine?: EngineInfo;
 }
 
 export type SettleItem = LeaseRef &
@@ -140,10 +142,14 @@ export interface HealthAnswer {
 
 /** Body of `POST /api/av/void`: an engine answered a canary wrongly, so nothing counts that it said since it last answered it right. */
 export interface VoidRequest {
-  /** Name of the engine, as it stands in the verdicts. */
+  /** Name of the engine, as it stands in the verdicts and in their files. */
   engine: string;
-  /** ISO 8601: verdicts whose `canaryAt` is this or later are void, those of settles still under way too. */
-  since: string;
+  /**
+   * ISO 8601: verdicts whose `canaryAt`, or that of one of their files by this engine, is this or later are void, those of settles
+   * still under way too. Absent from a sidecar that has never seen this engine answer rightly: since the newest `canaryAt` that a
+   * verdict of this engine carries, which is when it was last known to be good.
+   */
+  since?: string;
   /** What it answered wrongly, for the history; 3–500 characters, one line. */
   reason: string;
 }
