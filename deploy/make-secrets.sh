@@ -8,7 +8,7 @@ umask 077
 cd "$(dirname "$0")/.."
 mkdir -p secrets
 chmod 0700 secrets
-for name in superuser_password av_notify_secret av_history_key operator_token session_secret result_webhook_secret; do
+for name in superuser_password agent_password av_notify_secret av_history_key operator_token session_secret result_webhook_secret; do
   file=secrets/$name
   if [ -s "$file" ]; then
     echo "$file exists and is kept."

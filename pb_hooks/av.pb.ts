@@ -3,6 +3,7 @@
 import type * as Library from './lib/handlers.ts';
 
 $app.rootCmd!.addCommand((require(`${__hooks}/av/lib.js`) as typeof Library).superuserCommand());
+$app.rootCmd!.addCommand((require(`${__hooks}/av/lib.js`) as typeof Library).agentCommand());
 
 $app.onServe().bindFunc((e) => {
   // By id: a name would slip past a rename, and an untagged model hook runs for every row of the log.
@@ -23,6 +24,7 @@ $app.onServe().bindFunc((e) => {
   e.next();
 });
 
+onRecordRequestEmailChangeRequest((e) => { require(`${__hooks}/av/lib.js`).refuseAgentChange(e) }, 'av_agents');
 onFileDownloadRequest((e) => { require(`${__hooks}/av/lib.js`).gateDownload(e) });
 
 routerAdd('POST', '/api/av/claim', (e) => { require(`${__hooks}/av/lib.js`).claim(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.bodyLimit(2097152), $apis.skipSuccessActivityLog());
@@ -35,6 +37,6 @@ routerAdd('POST', '/api/av/checks/{id}/revoke', (e) => { require(`${__hooks}/av/
 routerAdd('POST', '/api/av/checks/{id}/rescan', (e) => { require(`${__hooks}/av/lib.js`).rescan(e) }, $apis.requireSuperuserAuth(), $apis.bodyLimit(16384));
 routerAdd('GET', '/api/av/history/verify', (e) => { require(`${__hooks}/av/lib.js`).verifyHistory(e) }, $apis.requireSuperuserAuth(), $apis.skipSuccessActivityLog());
 routerAdd('GET', '/api/av/builds/{id}', (e) => { require(`${__hooks}/av/lib.js`).buildStatus(e) }, $apis.skipSuccessActivityLog());
-routerAdd('GET', '/api/av/stats', (e) => { require(`${__hooks}/av/lib.js`).stats(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.skipSuccessActivityLog());
+routerAdd('GET', '/api/av/stats', (e) => { require(`${__hooks}/av/lib.js`).stats(e) }, $apis.requireSuperuserAuth(), $apis.skipSuccessActivityLog());
 
 cronAdd('av-sweep', '* * * * *', () => { require(`${__hooks}/av/lib.js`).sweep($app) });

@@ -33,7 +33,7 @@ describe('loadConfig', () => {
   it('has a default for all that is not required', () => {
     expect(loadConfig(needed)).toEqual({
       roles: ['scanner'],
-      pocketbase: { url: 'http://127.0.0.1:8090', email: 'scanner@example.com', password: 'a password' },
+      pocketbase: { url: 'http://127.0.0.1:8090', superuser: { email: 'scanner@example.com', password: 'a password' }, agent: null },
       scanner: {
         engines: {
           addresses: ['127.0.0.1:3310'],
@@ -65,7 +65,7 @@ describe('loadConfig', () => {
   });
 
   it('treats an empty variable as unset', () => {
-    const empty = Object.fromEntries(variableTable.filter((each) => !each.required).map((each) => [each.name, '']));
+    const empty = Object.fromEntries(variableTable.filter((each) => !(each.name in needed)).map((each) => [each.name, '']));
     expect(loadConfig({ ...needed, ...empty })).toEqual(loadConfig(needed));
     expect(problemsOf({ ...needed, POCKETBASE_URL: '' })).toEqual([
       'POCKETBASE_URL is not set. Example: POCKETBASE_URL=http://127.0.0.1:8090',
@@ -103,6 +103,21 @@ describe('loadConfig', () => {
     expect(problems[6]).toContain('(it is "four")');
   });
 
+  it('takes an agent in place of the superuser for a scanner, and both halves of a login or none', () => {
+    const { POCKETBASE_URL } = needed;
+    const agent = { POCKETBASE_AGENT_EMAIL: 'agent@example.com', POCKETBASE_AGENT_PASSWORD: 'of the agent' };
+    const login = { email: 'agent@example.com', password: 'of the agent' };
+    expect(loadConfig({ POCKETBASE_URL, ...agent }).pocketbase).toEqual({ url: POCKETBASE_URL, superuser: null, agent: login });
+    expect(problemsOf({ POCKETBASE_URL, POCKETBASE_AGENT_EMAIL: 'agent@example.com' }).join()).toMatch(
+      /^POCKETBASE_AGENT_PASSWORD is not set, and POCKETBASE_AGENT_EMAIL needs it/,
+    );
+    const consoleAlone = problemsOf({ POCKETBASE_URL, ...agent, ROLES: 'scanner,console', CONSOLE_DATA_DIR: dir });
+    expect(consoleAlone.map((problem) => problem.split(',')[0])).toEqual([
+      'POCKETBASE_SUPERUSER_EMAIL is not set',
+      'POCKETBASE_SUPERUSER_PASSWORD is not set',
+    ]);
+  });
+
   it('reads secrets from files, without the line break at their end', () => {
     const config = loadConfig({
       ...needed,
@@ -110,7 +125,7 @@ describe('loadConfig', () => {
       POCKETBASE_SUPERUSER_PASSWORD_FILE: fileOf('from a file \n'),
       AV_NOTIFY_SECRET_FILE: fileOf('0123456789abcdef'),
     });
-    expect(config.pocketbase?.password).toBe('from a file ');
+    expect(config.pocketbase?.superuser?.password).toBe('from a file ');
     expect(config.scanner?.notifySecret).toBe('0123456789abcdef');
   });
 

@@ -59,7 +59,7 @@ export function loadConfig(env: Env) {
   const has = (...wanted: RoleName[]) => wanted.some((role) => roles.includes(role));
   const config = {
     roles,
-    pocketbase: has('scanner', 'console') ? pocketbaseConfig(read) : null,
+    pocketbase: has('scanner', 'console') ? pocketbaseConfig(read, readOr, has('console'), problems) : null,
     scanner: has('scanner') ? scannerConfig(read, readOr) : null,
     access: accessConfig(read, readOr),
     console: has('console') ? consoleConfig(read, readOr) : null,
@@ -75,8 +75,23 @@ export function loadConfig(env: Env) {
 type Read = <N extends Name>(name: N) => Value<N>;
 type ReadOr = <N extends Name>(name: N) => Value<N> | null;
 
-function pocketbaseConfig(read: Read) {
-  return { url: read('POCKETBASE_URL'), email: read('POCKETBASE_SUPERUSER_EMAIL'), password: read('POCKETBASE_SUPERUSER_PASSWORD') };
+function pocketbaseConfig(read: Read, readOr: ReadOr, hasConsole: boolean, problems: string[]) {
+  const login = (by: 'SUPERUSER' | 'AGENT', user: string | null) => {
+    const names = [`POCKETBASE_${by}_EMAIL`, `POCKETBASE_${by}_PASSWORD`] as const;
+    const [email, password] = [readOr(names[0]), readOr(names[1])];
+    if (email !== null && password !== null) return { email, password };
+    const missing = names.filter((_, half) => [email, password][half] === null);
+    const needs = missing.length === 1 ? names.find((name) => !missing.includes(name)) : user;
+    if (needs) problems.push(...missing.map((name) => needed(name, needs)));
+    return null;
+  };
+  const agent = login('AGENT', null);
+  const user = hasConsole ? 'the console' : 'a scanner without POCKETBASE_AGENT_EMAIL';
+  return { url: read('POCKETBASE_URL'), agent, superuser: login('SUPERUSER', hasConsole || agent === null ? user : null) };
+}
+
+function needed(name: Name, by: string): string {
+  return `${name} is not set, and ${by} needs it. Example: ${exampleOf(name, variables[name])}`;
 }
 
 function scannerConfig(read: Read, readOr: ReadOr) {
@@ -161,7 +176,7 @@ interface Sections {
 function missingPartners({ access, console, trivyDb }: Sections): string[] {
   const problems: string[] = [];
   const need = (wanted: boolean, name: Name, without: string) => {
-    if (wanted) problems.push(`${name} is not set, and ${without} needs it. Example: ${exampleOf(name, variables[name])}`);
+    if (wanted) problems.push(needed(name, without));
   };
   need(access.forwardAuth.addresses.length > 0 && access.forwardAuth.secret === null, 'FORWARD_AUTH_SECRET', 'FORWARD_AUTH_ADDRESSES');
   need((console?.webhooks.urls.length ?? 0) > 0 && console?.webhooks.secret === null, 'RESULT_WEBHOOK_SECRET', 'RESULT_WEBHOOK_URLS');

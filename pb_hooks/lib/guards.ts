@@ -43,3 +43,8 @@ function reshaping(before: core.Collection, next: core.Collection): string | nul
   const lost = own.indexes.find((name) => !indexes.includes(`\`${name}\``));
   return lost ? `its index ${lost} cannot be removed` : null;
 }
+
+/** An agent is a login for scanners: whoever has stolen its password must not be able to make it theirs. */
+export function refuseAgentChange(_e: core.RecordRequestEmailChangeRequestEvent): void {
+  throw new ForbiddenError('Agents are changed by superusers alone.');
+}

@@ -29,6 +29,7 @@ export interface Stack {
 
 const secretNames = [
   'superuser_password',
+  'agent_password',
   'av_notify_secret',
   'av_history_key',
   'operator_token',

@@ -6,6 +6,8 @@ import { createHttpFetch } from './http-fetch.ts';
 
 export interface SessionOptions {
   readonly url: string;
+  /** Of PocketBase's superusers (default), or of our agents, who may do nothing but scan. */
+  readonly collection?: '_superusers' | 'av_agents';
   readonly email: string;
   readonly password: string;
   /** Told of every change between logged in (null) and the sentence that says why not. */
@@ -33,7 +35,7 @@ const LAST_RETRY_MS = 30_000;
 const RENEW_AFTER = 0.75;
 
 /**
- * One superuser login, shared by everything that talks to PocketBase. Logs in when first asked, again before the token runs out
+ * One login, shared by everything that talks to PocketBase. Logs in when first asked, again before the token runs out
  * and after any 401, for ever; after a failed login callers get its reason at once until the next attempt is due.
  */
 export class Session implements TokenSource {
@@ -114,18 +116,18 @@ export class Session implements TokenSource {
   }
 
   async #logIn(): Promise<void> {
-    const { email, password, url } = this.#options;
+    const { collection = '_superusers', email, password, url } = this.#options;
     const never = new AbortController().signal;
     try {
       await withDeadline(LOGIN_TIMEOUT_MS, 'the login', never, (signal) =>
         this.#client
-          .collection<RecordModel>('_superusers')
+          .collection<RecordModel>(collection)
           .authWithPassword(email, password, { signal, requestKey: null, fetch: this.#fetch }),
       );
     } catch (thrown) {
       this.#retryAt = performance.now() + this.#retryMs;
       this.#retryMs = Math.min(this.#retryMs * 2, LAST_RETRY_MS);
-      this.#change(loginProblem(thrown, url, email));
+      this.#change(loginProblem(thrown, url, { collection, email }));
       throw new ScanError('store-unavailable', this.#why ?? 'the login failed', { cause: thrown });
     }
     this.#retryMs = FIRST_RETRY_MS;

@@ -41,7 +41,7 @@ export interface ConsoleRoleParts {
 /** Builds everything and starts nothing. Throws a sentence when the styles and scripts for browsers were not built. */
 export function createConsoleRole(parts: ConsoleRoleParts): Role {
   const { config, pocketbase, peers, log, registry } = parts;
-  const session = new Session(pocketbase);
+  const session = new Session({ url: pocketbase.url, ...pocketbase.superuser! });
   const health = new HealthMonitor({ session, clock: systemClock });
   const outbox = new Outbox(session);
   let events: WatchEvents;

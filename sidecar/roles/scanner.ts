@@ -82,7 +82,8 @@ export function createScannerRole(parts: ScannerRoleParts, overrides: ScannerOve
 
 function createParts(pocketbase: PocketBaseConfig, scanner: ScannerConfig, overrides: ScannerOverrides, events: Events) {
   const clock = overrides.clock ?? systemClock;
-  const session = new Session({ ...pocketbase, onChange: (why) => events.sessionChanged(why) });
+  const login = pocketbase.agent === null ? pocketbase.superuser! : ({ ...pocketbase.agent, collection: 'av_agents' } as const);
+  const session = new Session({ url: pocketbase.url, ...login, onChange: (why) => events.sessionChanged(why) });
   const health = new HealthMonitor({
     session,
     clock,
