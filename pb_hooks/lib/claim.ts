@@ -1,9 +1,10 @@
 /** POST /api/av/claim and /renew: taking and keeping the right to work on checks. */
 import { apply, buildsCollectionId, CHECKS, fileNames, stateOf } from './checks.ts';
 import { dateText } from './dates.ts';
-import { bodyOf, integer, objects, text } from './http.ts';
+import { bodyOf, integer, objects } from './http.ts';
 import { endLapsedLeases, holds, idsOf, liveLeases, noteMaxRetries, recordsOf } from './leases.ts';
 import { claimed, isRescan } from './rules.ts';
+import { text } from './text.ts';
 import type { ClaimAnswer, ClaimedCheck, RenewResult } from './wire.ts';
 
 /** Suspects that have waited this long go before new uploads. */

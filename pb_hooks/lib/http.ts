@@ -40,11 +40,6 @@ export function queryInteger(e: core.RequestEvent, name: string, min: number, ma
   return value;
 }
 
-/** A text cut to its cap; '' for anything that is no text. */
-export function text(value: unknown, max: number): string {
-  return typeof value === 'string' ? value.slice(0, max) : '';
-}
-
 /** A list of at most `max` objects. Throws 400 naming the member. */
 export function objects(body: { [name: string]: unknown }, name: string, max: number): { [name: string]: unknown }[] {
   const value = body[name];

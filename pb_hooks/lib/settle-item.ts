@@ -1,7 +1,7 @@
 /** Reading one item of a settle request: what a worker says is checked before any of it is stored. */
-import { text } from './http.ts';
 import { type GiveBackCode, giveBackCodes, isReason, type UnscannableReason } from './reasons.ts';
-import type { EngineInfo, SettleItem, SettleResult, WireFileVerdict } from './wire.ts';
+import { text } from './text.ts';
+import type { EngineInfo, EngineLimits, SettleItem, SettleResult, WireFileVerdict } from './wire.ts';
 
 type Raw = { [name: string]: unknown };
 const MAX_FILES = 2000;
@@ -25,7 +25,7 @@ export function readSettleItem(raw: Raw): SettleItem | SettleResult {
         if (!files.some((file) => file.verdict === 'infected')) throw new Error('no file of an infected build is infected');
         return { ...item, virusName: nonEmpty(raw['virusName'], 'virusName') };
       case 'unscannable':
-        return { ...item, reason: unscannable(raw['reason']) };
+        return { ...item, reason: mainReason(raw['reason'], files) };
       default:
         return verdict satisfies never;
     }
@@ -43,6 +43,7 @@ function readFile(raw: Raw): WireFileVerdict {
     verdict,
     ms: number(raw['ms'], 'ms'),
   };
+  if (raw['engine'] !== undefined) file.engine = readEngine(raw['engine']);
   if (verdict === 'infected') file.signature = nonEmpty(raw['signature'], 'signature');
   if (verdict === 'unscannable') file.reason = unscannable(raw['reason']);
   else if (!/^[0-9a-f]{64}$/.test(file.sha256)) throw new Error('a judged file has no SHA-256');
@@ -53,12 +54,33 @@ function readEngine(raw: unknown): EngineInfo {
   if (typeof raw !== 'object' || raw === null) throw new Error('engine is missing');
   const engine = raw as Raw;
   const signatures = engine['signatures'];
-  return {
+  const info: EngineInfo = {
     name: nonEmpty(engine['name'], 'engine.name'),
     version: nonEmpty(engine['version'], 'engine.version'),
     signatures: signatures === 'test' ? 'test' : number(signatures, 'engine.signatures'),
     signaturesAt: typeof engine['signaturesAt'] === 'string' ? text(engine['signaturesAt'], 40) : null,
   };
+  if (engine['limits'] !== undefined) info.limits = readLimits(engine['limits']);
+  if (engine['canaryAt'] !== undefined) info.canaryAt = moment(engine['canaryAt'], 'engine.canaryAt');
+  return info;
+}
+
+function readLimits(raw: unknown): EngineLimits {
+  if (typeof raw !== 'object' || raw === null) throw new Error('engine.limits is no object');
+  const limits = raw as Raw;
+  return {
+    stream: number(limits['stream'], 'engine.limits.stream'),
+    scan: number(limits['scan'], 'engine.limits.scan'),
+    recursion: number(limits['recursion'], 'engine.limits.recursion'),
+  };
+}
+
+/** The reason of the build, which must be one of its files'. A finding always wins, so none of them is infected. */
+function mainReason(raw: unknown, files: readonly WireFileVerdict[]): UnscannableReason {
+  const reason = unscannable(raw);
+  if (files.some(({ verdict }) => verdict === 'infected')) throw new Error('a file of an unscannable build is infected');
+  if (!files.some((file) => file.reason === reason)) throw new Error('no file of an unscannable build has its reason');
+  return reason;
 }
 
 function unscannable(raw: unknown): UnscannableReason {
@@ -81,6 +103,14 @@ function oneOf<T extends string>(words: readonly T[], raw: unknown, name: string
 function number(raw: unknown, name: string): number {
   if (typeof raw !== 'number' || !Number.isFinite(raw) || raw < 0) throw new Error(`${name} is not a number`);
   return raw;
+}
+
+/** A moment as ISO 8601 in UTC, whatever its precision was. A bare day or a local time would be another moment elsewhere. */
+function moment(raw: unknown, name: string): string {
+  const written = text(raw, 40);
+  const ms = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(written) ? Date.parse(written) : Number.NaN;
+  if (!Number.isFinite(ms)) throw new Error(`${name} is no ISO 8601 moment in UTC`);
+  return new Date(ms).toISOString();
 }
 
 function nonEmpty(raw: unknown, name: string): string {

@@ -120,7 +120,8 @@ export interface SettleResult {
   id: string;
   ok: boolean;
   status?: string;
-  code?: 'lease_lost' | 'invalid';
+  /** `voided`: an engine that took part has answered a canary wrongly since, so this is no verdict; the lease has ended, uncounted. */
+  code?: 'lease_lost' | 'invalid' | 'voided';
   /** With `invalid`: what was wrong. */
   message?: string;
 }

@@ -96,7 +96,7 @@ function settleAnswerOf(items: readonly Settlement[], results: SettleResults): S
     const result = byId.get(check.id);
     if (result === undefined) throw new ScanError('store-unavailable', 'PocketBase did not say what became of a settled check');
     if (result.ok) continue;
-    if (result.code === 'lease_lost') lost.add(check.id);
+    if (result.code === 'lease_lost' || result.code === 'voided') lost.add(check.id);
     else refused.set(check.id, result.message ?? result.code ?? 'without a reason');
   }
   return { lost, refused };
