@@ -21,6 +21,7 @@ $app.onServe().bindFunc((e) => {
   onModelDelete((e) => { require(`${__hooks}/av/lib.js`).refuseHistoryChange(e) }, history);
   onCollectionUpdate((e) => { require(`${__hooks}/av/lib.js`).refuseReshape(e) }, checks, history);
   onCollectionDelete((e) => { require(`${__hooks}/av/lib.js`).refuseDrop(e) }, checks, history);
+  (require(`${__hooks}/av/lib.js`) as typeof Library).compareWithJournal(e.app);
   e.next();
 });
 

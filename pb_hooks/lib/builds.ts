@@ -1,8 +1,9 @@
 /** A build and its check, in one transaction: both rows or none. */
 import { appendLog, apply, buildFiles, fileFields, fileNames, findCheck, forgetVerdict, newCheck, stateOf } from './checks.ts';
 import { forgetFinished } from './counts.ts';
-import { appendHistory, lastRevisions } from './history.ts';
+import { appendHistory, type HistoryRow, lastRevisions } from './history.ts';
 import { refusal } from './http.ts';
+import { keepClosings } from './journal.ts';
 import { begin, filesChanged } from './rules.ts';
 
 /** How long an overwritten build waits for the end of its upload, should that end never be told. */
@@ -55,13 +56,16 @@ export function recordDeletionOfInfected(e: core.ModelEvent): void {
   const build = recordOf(e);
   const outer = e.app;
   const check = findCheck(outer, build.id);
+  let rows: HistoryRow[] = [];
   try {
     if (check?.getString('status') !== 'infected') return e.next();
     outer.runInTransaction((tx) => {
       e.app = tx;
-      appendHistory(tx, [{ event: 'infected-build-deleted', check: check.id, build: build.id, virusName: check.getString('virus_name') }]);
+      const virusName = check.getString('virus_name');
+      rows = appendHistory(tx, [{ event: 'infected-build-deleted', check: check.id, build: build.id, virusName }]);
       e.next();
     });
+    if (!outer.isTransactional()) keepClosings(outer, rows);
   } finally {
     e.app = outer;
     forgetFinished(outer);

@@ -8,6 +8,7 @@ export { serveLeasedFile } from './file-route.ts';
 export { gateDownload } from './gate.ts';
 export { refuseAgentChange, refuseDirectWrite, refuseDrop, refuseHistoryChange, refuseReshape } from './guards.ts';
 export { health } from './health.ts';
+export { compareWithJournal } from './journal.ts';
 export { notifyOfBuild } from './notify.ts';
 export { release, rescan, revoke } from './people.ts';
 export { settle } from './settle.ts';

@@ -4,6 +4,7 @@ import { countChecks } from './counts.ts';
 import { dateMs } from './dates.ts';
 import { wouldRefuseCount } from './gate-monitor.ts';
 import { historyProblem } from './history.ts';
+import { journalProblems } from './journal.ts';
 import { gateMode, gateModeProblem, secret, sidecarUrl } from './settings.ts';
 import { type HealthAnswer, HOOKS_VERSION } from './wire.ts';
 
@@ -37,6 +38,7 @@ function problems(app: CoreApp): string[] {
       ),
     );
   found.push(attempt(() => missingColumns(app)));
+  found.push(...journalProblems(app));
   return found.filter((problem) => problem !== null);
 }
 

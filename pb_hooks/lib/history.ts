@@ -18,9 +18,19 @@ export function historyProblem(): string | null {
     : null;
 }
 
-/** Appends the events in their order, within the caller's transaction. Throws without a key. */
-export function appendHistory(tx: CoreApp, events: readonly HistoryEvent[]): void {
-  if (events.length === 0) return;
+/** An event as it was written down. */
+export interface HistoryRow {
+  readonly seq: number;
+  readonly hash: string;
+  readonly event: HistoryEvent;
+}
+
+/**
+ * Appends the events in their order, within the caller's transaction, and answers the rows: hand them to `keepClosings` once it is
+ * committed. Throws without a key.
+ */
+export function appendHistory(tx: CoreApp, events: readonly HistoryEvent[]): HistoryRow[] {
+  if (events.length === 0) return [];
   const problem = historyProblem();
   if (problem) throw new Error(problem);
   const key = secret('AV_HISTORY_KEY');
@@ -30,12 +40,13 @@ export function appendHistory(tx: CoreApp, events: readonly HistoryEvent[]): voi
   const insert = tx
     .db()
     .newQuery(`INSERT INTO ${HISTORY} (id, seq, entry, hash, created) VALUES ({:id}, {:seq}, {:entry}, {:hash}, {:created})`);
-  for (const event of events) {
+  return events.map((event) => {
     const entry = entryText(event, created);
     seq += 1;
     hash = $security.hs256(hash + entry, key);
     insert.bind({ id: $security.randomStringWithAlphabet(15, ID_ALPHABET), seq, entry, hash, created }).execute();
-  }
+    return { seq, hash, event };
+  });
 }
 
 /**

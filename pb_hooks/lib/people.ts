@@ -1,8 +1,9 @@
 /** POST /api/av/checks/{id}/release, /revoke and /rescan: what a superuser decides, on record in the same transaction. */
 import { appendLog, apply, stateOf } from './checks.ts';
-import { appendHistory, historyProblem } from './history.ts';
+import { appendHistory, type HistoryRow, historyProblem } from './history.ts';
 import type { HistoryEvent } from './history-entry.ts';
 import { bodyOf, refusal } from './http.ts';
+import { keepClosings } from './journal.ts';
 import { recordsOf } from './leases.ts';
 import { notifyQuietly } from './notify.ts';
 import { type CheckState, type DecisionCode, type Patch, released, rescanAsked, revoked } from './rules.ts';
@@ -88,12 +89,13 @@ function decide(e: core.RequestEvent, decision: Decision): DecisionAnswer {
   if (problem) throw refusal(503, problem, 'history', 'history_key_missing');
   const by = e.auth!.email();
   let answer: DecisionAnswer | undefined;
+  let rows: HistoryRow[] = [];
   try {
     e.app.runInTransaction((tx) => {
       const check = recordsOf(tx, [e.request!.pathValue('id')])[0];
       if (!check) throw new NotFoundError();
       refuseStale(body, check);
-      answer = write(tx, check, decision, by, note);
+      ({ answer, rows } = write(tx, check, decision, by, note));
     });
   } catch (error) {
     // In goja they are two classes, of which neither descends from the other.
@@ -101,18 +103,25 @@ function decide(e: core.RequestEvent, decision: Decision): DecisionAnswer {
     e.app.logger().error('av: a decision could not be stored', 'check', e.request!.pathValue('id'), 'error', String(error));
     throw refusal(503, UNWRITABLE, 'history', 'history_unwritable');
   }
+  keepClosings(e.app, rows);
   e.json(200, answer);
   return answer!;
 }
 
-function write(tx: CoreApp, check: core.Record, decision: Decision, by: string, note: string): DecisionAnswer {
+function write(
+  tx: CoreApp,
+  check: core.Record,
+  decision: Decision,
+  by: string,
+  note: string,
+): { answer: DecisionAnswer; rows: HistoryRow[] } {
   const now = Date.now();
   const state = stateOf(check);
   const patch = decision.decide(state, by, note, now);
   const build = check.getString('build');
   if (typeof patch === 'string') {
     if (patch in refusals) throw refusal(400, refusals[patch as keyof typeof refusals], 'check', patch);
-    return { id: check.id, build, status: state.status, open: check.getBool('open'), code: patch };
+    return { answer: { id: check.id, build, status: state.status, open: check.getBool('open'), code: patch }, rows: [] };
   }
   apply(check, patch, state);
   appendLog(check, now, `${decision.words} by ${by}: ${note}`);
@@ -120,8 +129,8 @@ function write(tx: CoreApp, check: core.Record, decision: Decision, by: string, 
   const { status, reason, virusName, revision } = state;
   const open = check.getBool('open');
   const about = { check: check.id, build, status, open, reason: reason || undefined, virusName: virusName || undefined, revision };
-  appendHistory(tx, [{ event: decision.event, ...about, by, note }]);
-  return { id: check.id, build, status, open };
+  const rows = appendHistory(tx, [{ event: decision.event, ...about, by, note }]);
+  return { answer: { id: check.id, build, status, open }, rows };
 }
 
 /** The trimmed reason. Throws 400 for one that says nothing or cannot be shown as it is. */

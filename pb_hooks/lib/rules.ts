@@ -182,6 +182,11 @@ export function unleased(state: CheckState, now: number): Patch {
   return { ...noLease, status: 'pending', open: false, pendingSince: state.pendingSince || now };
 }
 
+/** The database is older than what was found in it since: whatever it says no longer counts. */
+export function outdated(state: Pick<CheckState, 'revision'>, now: number): Patch {
+  return begin(true, state.revision, now);
+}
+
 /** A verdict of an older installation, taken over. Trusted or not, it is scanned again: at leisure, or before it opens. */
 export function imported(status: Status, virusName: string, trustClean: boolean, hasFiles: boolean, now: number): Patch {
   if (status === 'infected') return { ...begin(true, 0, now), status, virusName, pendingSince: 0, rescanAt: now };

@@ -1,9 +1,10 @@
 /** POST /api/av/settle: verdicts and give-backs, each accepted only from whoever holds the lease. */
 import { appendStory, apply, buildsCollectionId, fileNames, findingsOf, stateOf } from './checks.ts';
 import { forgetFinished } from './counts.ts';
-import { appendHistory, failedEvent } from './history.ts';
+import { appendHistory, failedEvent, type HistoryRow } from './history.ts';
 import { type HistoryEvent, waitedSeconds } from './history-entry.ts';
 import { bodyOf, integer, objects } from './http.ts';
+import { keepClosings } from './journal.ts';
 import { forgetBegun, hasEnded, holds, noteMaxRetries, recordsOf } from './leases.ts';
 import { gaveBack, hasGivenUp, isRescan, settled } from './rules.ts';
 import { readSettleItem } from './settle-item.ts';
@@ -41,6 +42,7 @@ function settleAll(app: CoreApp, items: readonly (SettleItem | SettleResult)[], 
 function inTransaction(app: CoreApp, items: readonly (SettleItem | SettleResult)[], maxRetries: number): SettleResult[] {
   let results: SettleResult[] = [];
   const tokens: string[] = [];
+  let rows: HistoryRow[] = [];
   app.runInTransaction((tx) => {
     const checks = new Map(
       recordsOf(
@@ -56,8 +58,9 @@ function inTransaction(app: CoreApp, items: readonly (SettleItem | SettleResult)
       tokens.push(item.lease);
       return result;
     });
-    appendHistory(tx, events);
+    rows = appendHistory(tx, events);
   });
+  keepClosings(app, rows);
   forgetFinished(app);
   for (const token of tokens) forgetBegun(app, token);
   return results;

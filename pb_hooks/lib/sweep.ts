@@ -1,6 +1,7 @@
 /** Every minute: what no notification told us. Rows made by raw SQL or before the hooks, checks deleted by hand, leases of the dead. */
 import { apply, buildsCollectionId, CHECKS, fileNames, newCheck, stateOf } from './checks.ts';
 import { lastRevisions } from './history.ts';
+import { followJournal } from './journal.ts';
 import { endLapsedLeases, idsOf, notedMaxRetries, recordsOf } from './leases.ts';
 import { notifyQuietly } from './notify.ts';
 import { begin, unleased } from './rules.ts';
@@ -11,6 +12,7 @@ const BATCH = 200;
 /** One duty that fails leaves the others to be done; it is tried again the next minute. */
 export function sweep(app: CoreApp): void {
   const duties = {
+    'following the journal': () => followJournal(app),
     'ending lapsed leases': () => app.runInTransaction((tx) => endLapsedLeases(tx, notedMaxRetries(tx), Date.now())),
     'queueing unleased checks': () => requeueUnleased(app),
     'deleting orphaned checks': () => deleteOrphans(app),
