@@ -34,7 +34,7 @@ FROM ${POCKETBASE_IMAGE} AS pocketbase-binary
 FROM ${NODE_IMAGE} AS node
 
 FROM ${RUNTIME_IMAGE} AS pocketbase
-RUN install -d -m 0700 -o 10001 -g 10001 /pb/pb_data && install -d /pb/pb_public
+RUN install -d -m 0700 -o 10001 -g 10001 /pb/pb_data /pb/av_journal && install -d /pb/pb_public
 COPY --from=build /ca-certificates.crt /etc/ssl/certs/ca-certificates.crt
 COPY --from=pocketbase-binary /pocketbase /usr/local/bin/pocketbase
 COPY --from=build /src/build/pb_hooks /pb/pb_hooks

@@ -309,7 +309,6 @@ describe('GET /api/av/stats', () => {
 
   it('is for superusers and agents, and for 1 to 720 hours', async () => {
     await using pb = await startPocketBase();
-    await pb.client.collections.create({ name: 'av_agents', type: 'auth' });
     for (const collection of ['av_agents', 'users']) {
       await pb.client
         .collection(collection)
