@@ -29,6 +29,6 @@ export function summaryOf(result: ChaosResult): string {
   const lines = rows.map(([name, value]) => `${name.padEnd(width)}  ${value}`);
   if (violations.length === 0) return lines.join('\n');
   const told = violations.slice(0, SHOWN).map(({ kind, what }) => `${kind}: ${what}`);
-  const again = `npm run test:chaos -- --seed ${result.seed} --rounds ${result.rounds}`;
+  const again = `npm run test:chaos -- --schedules 0 --seed ${result.seed} --rounds ${result.rounds}`;
   return [...lines, '', ...told, `data kept in ${result.folder}; the same plan again: ${again}`].join('\n');
 }
