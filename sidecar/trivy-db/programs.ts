@@ -10,6 +10,8 @@ import { runProgram } from './run-program.ts';
 export interface ProgramOptions {
   readonly cwd: string;
   readonly env?: Readonly<Record<string, string>>;
+  /** A file that it reads from its standard input; nothing by default. */
+  readonly input?: string;
   /** Sees each line first: the log gets what it returns, or nothing for null. */
   readonly onLine?: (text: string, from: 'stdout' | 'stderr') => string | null;
   /** What to do when it fails, as a sentence. */
@@ -23,7 +25,7 @@ const GRACE_MS = 5000;
 const MAX_QUOTE_CHARS = 300;
 
 export function programsOf(childFile: string, line: (text: string, cutBytes: number) => void, signal: AbortSignal): Run {
-  return async (name, program, args, { cwd, env, onLine, advice }) => {
+  return async (name, program, args, { cwd, env, input, onLine, advice }) => {
     signal.throwIfAborted();
     let said = '';
     const take = (raw: string, from: 'stdout' | 'stderr', cutBytes: number) => {
@@ -36,6 +38,7 @@ export function programsOf(childFile: string, line: (text: string, cutBytes: num
     const ended = await runProgram(program, [...args], {
       cwd,
       env: childEnvironment(env),
+      ...(input !== undefined && { input }),
       signal,
       graceMs: GRACE_MS,
       onLine: take,

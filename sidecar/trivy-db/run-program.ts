@@ -1,6 +1,6 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, type StdioOptions, spawn } from 'node:child_process';
 import { once } from 'node:events';
-import { stat } from 'node:fs/promises';
+import { type FileHandle, open, stat } from 'node:fs/promises';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { MAX_LINE_BYTES } from './build-log-format.ts';
 import { LineSplitter } from './lines.ts';
@@ -16,6 +16,8 @@ export interface ProgramOptions {
   /** All that the program gets; nothing of ours is added. */
   readonly env: NodeJS.ProcessEnv;
   readonly signal: AbortSignal;
+  /** A file for its standard input; without one there is nothing to read. */
+  readonly input?: string;
   /** From SIGTERM to SIGKILL; default 10 s. */
   readonly graceMs?: number;
   /**
@@ -31,9 +33,8 @@ const GRACE_MS = 10_000;
 const DRAIN_MS = 5000;
 
 /**
- * Runs a program without a shell, with nothing to read, in a process group of its own. When the signal aborts, the whole group gets
- * SIGTERM, and SIGKILL after `graceMs`. Whatever the program leaves running in its group when it ends is ended in the same way.
- * Resolves when none of the group runs any more and every line was given; with `SIGTERM`, and nothing started, when the signal had
+ * Runs a program without a shell, in a process group of its own. When the signal aborts, the whole group gets SIGTERM, and SIGKILL after
+ * `graceMs`. Whatever the program leaves running in its group when it ends is ended in the same way. Resolves when none of the group runs any more and every line was given; with `SIGTERM`, and nothing started, when the signal had
  * aborted before. Rejects with a sentence when the program could not be started, and only then.
  * When this process dies, even by kill -9, a guard ends the group; see guardGroup(). A program that makes itself a group of its own
  * (setsid, as daemons do) is out of reach of all this.
@@ -66,9 +67,12 @@ export async function runProgram(program: string, args: readonly string[], optio
 }
 
 async function start(program: string, args: readonly string[], options: ProgramOptions, guard: Guard): Promise<ChildProcess> {
-  const { cwd, env, onLine, onStart } = options;
+  const { cwd, env, input, onLine, onStart } = options;
+  let given: FileHandle | null = null;
   try {
-    const child = spawn(program, args, { ...(cwd !== undefined && { cwd }), env, detached: true, stdio: ['ignore', 'pipe', 'pipe'] });
+    if (input !== undefined) given = await open(input);
+    const stdio: StdioOptions = [given?.fd ?? 'ignore', 'pipe', 'pipe'];
+    const child = spawn(program, args, { ...(cwd !== undefined && { cwd }), env, detached: true, stdio });
     // In the same turn: a kill -9 may come before the next one, and a program that runs by then must be known.
     if (child.pid !== undefined) {
       guard.protect(child.pid);
@@ -81,12 +85,14 @@ async function start(program: string, args: readonly string[], options: ProgramO
         returns: true,
         onLine: (bytes, cutBytes) => onLine(bytes.toString('utf8'), from, cutBytes),
       });
-      child[from].on('data', (chunk: Buffer) => splitter.push(chunk));
-      child[from].once('close', () => splitter.end());
+      child[from]!.on('data', (chunk: Buffer) => splitter.push(chunk));
+      child[from]!.once('close', () => splitter.end());
     }
     return child;
   } catch (thrown) {
     throw new Error(`${program} could not be started: ${await whyNot(thrown, cwd)}.`, { cause: thrown });
+  } finally {
+    await given?.close();
   }
 }
 
