@@ -153,9 +153,9 @@ function isTrouble(kind: Event['kind']): boolean {
 function judge(row: Row, troubles: number): void {
   const ends = endsOf(row.files.map((file) => file.nature));
   const end = row.status === 'error' ? row.reason : row.status;
-  // Once beside a file that kills, each later time alone: a retry is left for one trouble more.
+  // Once beside a file that kills, each later time alone: a retry is left for one trouble more. What fails anyway fails by its last cause.
   const isFaulty = ends.every((each) => failures.includes(each));
-  const mayHaveFailed = failures.includes(end) && troubles >= (isFaulty ? 1 : MAX_RETRIES - 1);
+  const mayHaveFailed = failures.includes(end) && (isFaulty || troubles >= MAX_RETRIES - 1);
   if (!ends.includes(end) && !mayHaveFailed) throw new InvariantError(`${row.id} ended as ${end}, not as ${ends.join(' or ')}`);
 }
 
