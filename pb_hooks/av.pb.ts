@@ -4,6 +4,7 @@ import type * as Library from './lib/handlers.ts';
 
 $app.rootCmd!.addCommand((require(`${__hooks}/av/lib.js`) as typeof Library).superuserCommand());
 $app.rootCmd!.addCommand((require(`${__hooks}/av/lib.js`) as typeof Library).agentCommand());
+$app.rootCmd!.addCommand((require(`${__hooks}/av/lib.js`) as typeof Library).lockCommand());
 
 $app.onServe().bindFunc((e) => {
   // By id: a name would slip past a rename, and an untagged model hook runs for every row of the log.

@@ -45,7 +45,7 @@ export function collectionIds(app: CoreApp): { builds: string; checks: string; h
       return app.findCollectionByNameOrId(name).id;
     } catch {
       throw new Error(
-        `Pocketwarden: the collection ${name} is missing. Run "migrate down 5" and "migrate up" with its migrations to make it again.`,
+        `Pocketwarden: the collection ${name} is missing. Run "migrate down 7" and "migrate up" with its migrations to make it again.`,
       );
     }
   };

@@ -9,6 +9,7 @@ export { gateDownload } from './gate.ts';
 export { refuseAgentChange, refuseDirectWrite, refuseDrop, refuseHistoryChange, refuseReshape } from './guards.ts';
 export { health } from './health.ts';
 export { compareWithJournal } from './journal.ts';
+export { lockCommand } from './lock-command.ts';
 export { notifyOfBuild } from './notify.ts';
 export { release, rescan, revoke } from './people.ts';
 export { settle } from './settle.ts';

@@ -12,7 +12,9 @@ export interface HistoryEvent {
     | 'revoked'
     | 'rescan-requested'
     | 'voided'
-    | 'restored';
+    | 'restored'
+    | 'second-lock-on'
+    | 'second-lock-off';
   check: string;
   build: string;
   status?: string;

@@ -21,7 +21,7 @@ export async function login(url: string, email: string, password: string): Promi
 /** Uploads an infected build and resolves when it was found and is closed. */
 export async function uploadInfected(client: PocketBase): Promise<Upload> {
   const infected = await upload(client, 'eicar.com', eicar());
-  await expectVerdict(client, infected, 'infected', 403);
+  await expectVerdict(client, infected, 'infected', 404);
   return infected;
 }
 

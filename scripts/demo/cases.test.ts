@@ -21,6 +21,9 @@ describe('what the demo complains about', () => {
   it('is nothing when all went as it must', () => {
     expect(complaints(clean, cleanCourse)).toEqual([]);
     expect(complaints(infected, infectedCourse)).toEqual([]);
+    const shut = (code: string) => ({ ...refusedFor(code), status: 404 });
+    expect(complaints(infected, { ...infectedCourse, before: shut('scanning'), after: shut('infected') })).toEqual([]);
+    expect(complaints(infected, { ...infectedCourse, before: shut('scanning'), after: shut('clean') })).toHaveLength(1);
   });
 
   it('is a download before the verdict, unless the gate may have been open already', () => {

@@ -31,18 +31,23 @@ export interface Course {
 /** Everything that did not go as it must, one sentence each. */
 export function complaints({ expected, payload }: Case, { before, openBefore, check, after }: Course): string[] {
   const found: string[] = [];
-  const refusedBefore = before.status === 403 && before.code.startsWith('scan_');
+  const refusedBefore = refusalOf(before) !== null;
   if (!refusedBefore && !(expected === 'clean' && openBefore && before.status === 200))
     found.push(`the download before the verdict was answered ${before.status} ${before.code}`);
   if (check.status !== expected) found.push(`the check ended as ${check.status} ${check.reason}, not as ${expected}`);
   if (check.open !== (expected === 'clean')) found.push(`the gate is marked ${check.open ? 'open' : 'shut'}`);
   if (expected === 'infected') {
-    if (after.status !== 403 || after.code !== 'scan_infected')
-      found.push(`the download after the verdict was answered ${after.status} ${after.code}`);
+    if (refusalOf(after) !== 'infected') found.push(`the download after the verdict was answered ${after.status} ${after.code}`);
     if (check.virus_name === '') found.push('the check names no finding');
   } else if (after.status !== 200 || after.bytes !== payload.size || after.sha256 !== sha256(payload))
     found.push(`the download after the verdict was answered ${after.status} with ${after.bytes} of ${payload.size} bytes, or other bytes`);
   return found;
+}
+
+/** What a closed gate says, or the second lock and the route beside it; null for any other answer. */
+function refusalOf({ status, code }: GateAnswer): string | null {
+  if (status === 403 && code.startsWith('scan_')) return code.slice('scan_'.length);
+  return status === 404 && ['pending', 'scanning', 'infected', 'error'].includes(code) ? code : null;
 }
 
 function sha256(payload: Payload): string {

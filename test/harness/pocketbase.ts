@@ -20,6 +20,8 @@ export interface PocketBaseOptions {
   migrations?: Record<string, string>;
   /** Leaves our compiled hooks out. */
   withoutOurHooks?: boolean;
+  /** Leaves the second lock of our own `app_builds` on; without it what a test sees of a closed build is the gate alone. */
+  secondLock?: boolean;
   flags?: string[];
   /** Default 50, which starts faster than the 200 of production. */
   hooksPool?: number;
@@ -57,6 +59,16 @@ export interface PocketBaseFolder {
   remove(): Promise<void>;
 }
 
+/** After ours and before those of a test. */
+const gateAlone = {
+  '9000000099_gate_alone.js': `migrate((app) => {
+    const builds = app.findCollectionByNameOrId('app_builds')
+    builds.fields.getByName('files').protected = false
+    builds.viewRule = ''
+    app.save(builds)
+  }, () => {})`,
+};
+
 /** A folder with our compiled files, ready for console commands. */
 export async function preparePocketBase(options: PocketBaseOptions = {}): Promise<PocketBaseFolder> {
   const { bin } = await obtainPocketBase(() => {});
@@ -70,6 +82,7 @@ export async function preparePocketBase(options: PocketBaseOptions = {}): Promis
   await cp(join(root, 'build/pb_migrations'), join(dir, 'pb_migrations'), { recursive: true });
   await write('pb_hooks', options.hooks ?? {});
   await write('pb_migrations', options.migrations ?? {});
+  if (!options.secondLock && (options.env?.['AV_CREATE_APP_BUILDS'] ?? 'true') === 'true') await write('pb_migrations', gateAlone);
   await writeFile(join(dir, 'password'), superuser.password, { mode: 0o600 });
   // biome-ignore format: one flag a word
   const folders = ['--dir', join(dir, 'pb_data'), '--hooksDir', join(dir, 'pb_hooks'), '--migrationsDir', join(dir, 'pb_migrations'), '--publicDir', join(dir, 'pb_public'),

@@ -88,7 +88,7 @@ async function untilOpen(gate: Connections, path: string): Promise<number> {
   while (performance.now() - began < PATIENCE_MS) {
     const { status } = await gate.send(path);
     if (status === 200) return performance.now() - began;
-    if (status !== 403) throw new Error(`the gate answered ${status}`);
+    if (status !== 403 && status !== 404) throw new Error(`the gate answered ${status}`);
     await sleep(GATE_PAUSE_MS);
   }
   throw new Error(`the gate did not open within ${PATIENCE_MS} ms`);
