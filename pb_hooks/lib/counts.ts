@@ -1,6 +1,6 @@
 /** How many checks there are in which state. The scanner and each open page ask every few seconds, however little happens. */
 import { CHECKS } from './checks.ts';
-import { forget, remembered } from './memo.ts';
+import { forget, rememberedUntilWritten } from './memo.ts';
 import { type Status, statuses } from './rules.ts';
 import type { HealthAnswer } from './wire.ts';
 
@@ -14,9 +14,12 @@ interface Counts {
   byReason: HealthAnswer['reasons'];
 }
 
-/** What waits or is being scanned is counted each time. What is finished may be five seconds old where raw SQL or the dashboard changed it. */
+/**
+ * What waits or is being scanned is counted each time. What is finished is counted again once something was written, and may be five
+ * seconds old where raw SQL or the dashboard changed it.
+ */
 export function countChecks(app: CoreApp): Counts {
-  const finished = remembered(app, FINISHED, FINISHED_MS, () => ({
+  const finished = rememberedUntilWritten(app, FINISHED, FINISHED_MS, () => ({
     byStatus: countBy(app, 'status', "status IN ('clean', 'infected', 'error')"),
     byReason: countBy(app, 'reason', "status = 'error'"),
   }));

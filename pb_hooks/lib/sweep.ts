@@ -2,12 +2,17 @@
 import { apply, buildsCollectionId, CHECKS, fileNames, newCheck, stateOf } from './checks.ts';
 import { lastRevisions } from './history.ts';
 import { followJournal } from './journal.ts';
+import { lastWrite } from './last-write.ts';
 import { endLapsedLeases, idsOf, notedMaxRetries, recordsOf } from './leases.ts';
 import { notifyQuietly } from './notify.ts';
 import { begin, unleased } from './rules.ts';
+import { isSearchDue, type Search } from './search-due.ts';
 
 /** Few enough that one transaction does not hold up other writers. */
 const BATCH = 200;
+
+/** For builds without a check and checks without a build. */
+const LAST_SEARCH = 'av.sweep.search';
 
 /** One duty that fails leaves the others to be done; it is tried again the next minute. */
 export function sweep(app: CoreApp): void {
@@ -15,8 +20,7 @@ export function sweep(app: CoreApp): void {
     'following the journal': () => followJournal(app),
     'ending lapsed leases': () => app.runInTransaction((tx) => endLapsedLeases(tx, notedMaxRetries(tx), Date.now())),
     'queueing unleased checks': () => requeueUnleased(app),
-    'deleting orphaned checks': () => deleteOrphans(app),
-    'making missing checks': () => createMissingChecks(app),
+    'pairing builds and checks': () => pairBuildsAndChecks(app),
     'telling the sidecar': () => tellOfWaiting(app),
   };
   for (const [duty, work] of Object.entries(duties)) {
@@ -28,10 +32,32 @@ export function sweep(app: CoreApp): void {
   }
 }
 
-/** Gives every build that has none a check. The search, which reads all builds, holds up no writer. */
-export function createMissingChecks(app: CoreApp): void {
+/**
+ * Gives every build that has none a check, and deletes checks whose build was deleted by raw SQL, which cascades to nothing. The search
+ * reads all builds and checks and holds up no writer; it is left out while nothing was written since it last found all in order.
+ */
+function pairBuildsAndChecks(app: CoreApp): void {
+  const at = Date.now();
+  const written = lastWrite(app, at);
+  const last = app.store().get(LAST_SEARCH) as string | undefined;
+  if (last && !isSearchDue(JSON.parse(last), written, at)) return;
+  const builds = tableOf(app);
+  const orphans = idsOf(app, `SELECT c.id AS id FROM ${CHECKS} c LEFT JOIN \`${builds}\` b ON b.id = c.build WHERE b.id IS NULL`, {});
+  const missing = idsOf(app, `SELECT b.id AS id FROM \`${builds}\` b LEFT JOIN ${CHECKS} c ON c.build = b.id WHERE c.id IS NULL`, {});
+  const took = Date.now() - at;
+  inBatches(app, orphans, deleteChecks);
+  createChecks(app, missing);
+  // What could not be mended is looked for again, though nothing was written.
+  const inOrder = orphans.length + missing.length === 0;
+  app.store().set(LAST_SEARCH, JSON.stringify({ at, took, written: inOrder ? written : null } satisfies Search));
+}
+
+function deleteChecks(tx: CoreApp, id: string): void {
+  for (const check of recordsOf(tx, [id])) tx.delete(check);
+}
+
+function createChecks(app: CoreApp, missing: readonly string[]): void {
   const builds = buildsCollectionId(app);
-  const missing = idsOf(app, `SELECT b.id AS id FROM \`${tableOf(app)}\` b LEFT JOIN ${CHECKS} c ON c.build = b.id WHERE c.id IS NULL`, {});
   for (let from = 0; from < missing.length; from += BATCH) {
     const ids = missing.slice(from, from + BATCH);
     const revisions = lastRevisions(app, ids);
@@ -46,16 +72,8 @@ export function createMissingChecks(app: CoreApp): void {
   if (missing.length > 0) app.logger().info('av: builds without a check were found and queued', 'builds', missing.length);
 }
 
-/** Checks whose build was deleted by raw SQL, which cascades to nothing. */
-function deleteOrphans(app: CoreApp): void {
-  const orphans = idsOf(app, `SELECT c.id AS id FROM ${CHECKS} c LEFT JOIN \`${tableOf(app)}\` b ON b.id = c.build WHERE b.id IS NULL`, {});
-  inBatch(app, orphans, (tx, id) => {
-    for (const check of recordsOf(tx, [id])) tx.delete(check);
-  });
-}
-
 function requeueUnleased(app: CoreApp): void {
-  inBatch(app, idsOf(app, `SELECT id FROM ${CHECKS} WHERE status = 'scanning' AND lease_until = ''`, {}), (tx, id) => {
+  inBatches(app, idsOf(app, `SELECT id FROM ${CHECKS} WHERE status = 'scanning' AND lease_until = ''`, {}), (tx, id) => {
     for (const check of recordsOf(tx, [id])) {
       if (check.getString('status') !== 'scanning' || check.getString('lease_until') !== '') continue;
       apply(check, unleased(stateOf(check), Date.now()));
@@ -67,6 +85,10 @@ function requeueUnleased(app: CoreApp): void {
 function tellOfWaiting(app: CoreApp): void {
   const sql = `SELECT build AS id FROM ${CHECKS} INDEXED BY idx_av_build_checks_pending WHERE status = 'pending' ORDER BY pending_since LIMIT 1`;
   for (const build of idsOf(app, sql, {})) notifyQuietly(app, build);
+}
+
+function inBatches(app: CoreApp, ids: readonly string[], work: (tx: CoreApp, id: string) => void): void {
+  for (let from = 0; from < ids.length; from += BATCH) inBatch(app, ids.slice(from, from + BATCH), work);
 }
 
 /** All in one transaction; where that fails, each in its own, so that one bad row does not keep the others from their turn. */
