@@ -40,6 +40,7 @@ async function run(context: Context): Promise<Row[]> {
   return [
     percentRow('idle CPU of sidecar + PocketBase, empty', empty, `% of a core, ${window}`),
     percentRow(`idle CPU of sidecar + PocketBase, ${history}`, full, `% of a core, ${window}`),
+    dearerRow(`what ${finished} finished checks add to idle CPU`, full, empty),
     claimRow(`claim of ${WAITING} waiting checks, ${history} ÷ without`, claimFull.some, claimEmpty.some),
     claimRow(`claim of nothing, ${history} ÷ without`, claimFull.none, claimEmpty.none),
   ];
@@ -118,6 +119,15 @@ async function addFinished(pb: RunningPocketBase, count: number): Promise<void> 
 function percentRow(measure: string, cpu: Cpu, unit: string): Row {
   const detail = `PocketBase ${cpu.pocketbase.toFixed(2)}, sidecar ${cpu.sidecar.toFixed(2)} ${unit}`;
   return { measure, value: cpu.pocketbase + cpu.sidecar, unit: '%', must: atMost(1), aim: null, detail };
+}
+
+/** What two windows with nothing in between differ by on a quiet machine, and a single sweep's search after the bench's own writes. */
+const SAME = 0.1;
+
+function dearerRow(measure: string, full: Cpu, empty: Cpu): Row {
+  const [pocketbase, sidecar] = [full.pocketbase - empty.pocketbase, full.sidecar - empty.sidecar];
+  const detail = `PocketBase ${pocketbase.toFixed(2)}, sidecar ${sidecar.toFixed(2)} % of a core`;
+  return { measure, value: pocketbase + sidecar, unit: '%', must: atMost(SAME), aim: null, detail };
 }
 
 function claimRow(measure: string, full: readonly number[], empty: readonly number[]): Row {
