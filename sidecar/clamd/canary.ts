@@ -3,8 +3,7 @@
  * they did not look at; only these prove that an engine detects, looks into archives and says when it could not.
  */
 import { randomBytes } from 'node:crypto';
-import { ScanError } from '../scan/errors.ts';
-import type { Answer } from '../scan/model.ts';
+import type { Answer, UnscannableReason } from '../scan/model.ts';
 import { eicar } from './eicar.ts';
 import { hollowTar, nestedZip, rarOf, zipOf } from './payloads.ts';
 import { parseReply, quote } from './protocol.ts';
@@ -12,96 +11,144 @@ import { parseReply, quote } from './protocol.ts';
 /** One question to the engine, by way of the adapter that uploads take: its reply as it came. */
 export type AskEngine = (payload: Buffer) => Promise<string>;
 
-export interface Canary {
-  readonly name: string;
-  payload(): Buffer;
-  /** Is this the right answer? */
-  accepts(answer: Answer): boolean;
-  /** What is wrong with an engine that answers anything else, and what to do. */
-  readonly complaint: string;
+/** What an engine does wrong, found by a canary. */
+export interface Fault {
+  readonly canary: CanaryName;
+  /** What it does, for people. */
+  readonly what: string;
+  /** What to write into clamd.conf, one line each; empty where no setting is to blame. */
+  readonly settings: readonly string[];
+  readonly reply: string;
 }
 
-/** Beyond what any setting of ClamAV lets through. */
-const beyondAnyLimit = 2_147_483_647;
+type Complaint = Pick<Fault, 'what' | 'settings'>;
 
-export function createCanaries(): readonly Canary[] {
-  const fixed = (name: string, payload: Buffer, accepts: Canary['accepts'], complaint: string): Canary => ({
-    name,
-    payload: () => payload,
-    accepts,
-    complaint,
-  });
-  return [
-    {
-      name: 'benign',
-      // Fresh each time, so that no cache answers.
-      payload: () => Buffer.from(`benign canary ${randomBytes(16).toString('hex')}`),
-      accepts: (answer) => answer.kind === 'clean',
-      complaint: 'it finds something in harmless bytes',
+interface Canary {
+  readonly name: CanaryName;
+  payload(nonce: string): Buffer;
+  /** What is wrong with an engine that answers this; null for the right answer. */
+  judge(answer: Answer): Complaint | null;
+}
+
+/** `size-limits`, `rar` and `signatures` are judged by more than one answer: see calibration.ts and engine.ts. */
+export const canaryNames = [
+  'benign',
+  'eicar',
+  'eicar-in-zip',
+  'encrypted-zip',
+  'deep-zip',
+  'size-over',
+  'size-limits',
+  'rar',
+  'signatures',
+] as const;
+export type CanaryName = (typeof canaryNames)[number];
+
+/** Beyond what any setting of ClamAV lets through. */
+export const beyondAnySize = 2_147_483_647;
+/** MaxRecursion may be set to 100. */
+export const beyondAnyDepth = 110;
+
+const alerts: Complaint = { what: 'it is silent about its limits', settings: ['AlertExceedsMax yes'] };
+
+/** In this order: what the next one rests on comes first. */
+const canaries: readonly Canary[] = [
+  {
+    name: 'benign',
+    payload: (nonce) => Buffer.from(`benign canary ${nonce}`),
+    judge: (answer) => (answer.kind === 'clean' ? null : { what: 'it finds something in harmless bytes', settings: [] }),
+  },
+  {
+    name: 'eicar',
+    // Found at the first byte alone, so without a nonce; what is found is never answered from a cache.
+    payload: () => eicar(),
+    judge: (answer) =>
+      isRealFinding(answer) ? null : { what: 'it misses the EICAR test file: load signatures (freshclam)', settings: [] },
+  },
+  {
+    name: 'eicar-in-zip',
+    payload: (nonce) => zipOf({ name: `${nonce}.com`, data: eicar() }),
+    judge(answer) {
+      if (isRealFinding(answer)) return null;
+      if (isUnscannable(answer, 'unscannable:too-deep')) return { what: 'it follows no archive', settings: ['MaxRecursion 17'] };
+      return { what: 'it does not look into archives', settings: ['ScanArchive yes'] };
     },
-    fixed('eicar', eicar(), isRealFinding, 'it misses the EICAR test file: load signatures (freshclam)'),
-    fixed(
-      'eicar-in-zip',
-      zipOf({ name: 'eicar.com', data: eicar() }),
-      isRealFinding,
-      'it does not look into archives: set ScanArchive yes',
-    ),
-    fixed(
-      'encrypted-zip',
-      zipOf({ name: 'secret', data: Buffer.alloc(16, 'x'), method: 0, flags: 1 }),
-      isUnscannable('unscannable:encrypted'),
-      'it calls encrypted archives clean: set AlertEncrypted yes',
-    ),
-    // Deeper than the 100 levels that MaxRecursion may be set to.
-    fixed('deep-zip', nestedZip(110), isUnscannable('unscannable:too-deep'), 'it is silent about its limits: set AlertExceedsMax yes'),
-    fixed(
-      'oversize-tar',
-      hollowTar(beyondAnyLimit),
-      isUnscannable('unscannable:too-large'),
-      'it is silent about its size limits: set AlertExceedsMax yes',
-    ),
-  ];
+  },
+  {
+    name: 'encrypted-zip',
+    payload: (nonce) => zipOf({ name: nonce, data: Buffer.from(nonce.slice(0, 16)), method: 0, flags: 1 }),
+    judge: (answer) =>
+      isUnscannable(answer, 'unscannable:encrypted')
+        ? null
+        : { what: 'it calls encrypted archives clean', settings: ['AlertEncrypted yes'] },
+  },
+  {
+    name: 'deep-zip',
+    payload: (nonce) => nestedZip(beyondAnyDepth, Buffer.from(nonce)),
+    // Where MaxScanSize is tiny, that is met before.
+    judge: (answer) => (isUnscannable(answer, 'unscannable:too-deep', 'unscannable:too-large') ? null : alerts),
+  },
+  {
+    name: 'size-over',
+    payload: (nonce) => hollowTar(beyondAnySize, nonce),
+    judge: (answer) => (isUnscannable(answer, 'unscannable:too-large') ? null : alerts),
+  },
+];
+
+/** The largest payload: an engine that takes no stream of this length cannot be asked. */
+export const largestCanaryBytes = Math.max(...canaries.map((canary) => canary.payload(freshNonce()).length));
+
+/** New for each question, so that no cache knows the answer. */
+export function freshNonce(): string {
+  return randomBytes(16).toString('hex');
+}
+
+/** What it answered wrongly: all of it, so that all that is wrong is known at once. Throws what `ask` throws: no answer is no lie. */
+export async function askCanaries(ask: AskEngine): Promise<readonly Fault[]> {
+  const faults: Fault[] = [];
+  const failed = (name: CanaryName) => faults.some(({ canary }) => canary === name);
+  for (const { name, payload, judge } of canaries) {
+    // What misses EICAR misses it in archives too, and may look into them all the same.
+    if (name === 'eicar-in-zip' && failed('eicar')) continue;
+    const reply = await ask(payload(freshNonce()));
+    const complaint = judge(parseReply(reply));
+    if (complaint !== null) faults.push({ canary: name, ...complaint, reply });
+    // The answers to come would only blame settings that may well be right.
+    if (failed('benign') || failed('eicar-in-zip')) break;
+  }
+  return faults;
+}
+
+/** Whether an engine with these faults can still be asked for its limits. */
+export function speaksOfLimits(faults: readonly Fault[]): boolean {
+  const silent: readonly CanaryName[] = ['benign', 'eicar-in-zip', 'deep-zip', 'size-over'];
+  return !faults.some(({ canary }) => silent.includes(canary));
+}
+
+/** Whether this build of ClamAV unpacks RAR: Debian's does not. */
+export async function unpacksRar(ask: AskEngine): Promise<boolean> {
+  return isRealFinding(parseReply(await ask(rarOf(`${freshNonce()}.com`, eicar()))));
+}
+
+/** For logs and /readyz: each fault once, with what mends it. */
+export function describeFaults(faults: readonly Fault[]): string {
+  const sentences = faults.map(({ canary, what, settings, reply }) => {
+    const advice = settings.length === 0 ? '' : `: set ${settings.join(' and ')}`;
+    return reply === '' ? `${what}${advice}` : `${what}${advice} (canary ${canary} answered ${quote(reply)})`;
+  });
+  const isFirst = (at: number) => faults.findIndex(({ what }) => what === faults[at]!.what) === at;
+  return sentences.filter((_, at) => isFirst(at)).join('; ');
+}
+
+/** What must change in clamd.conf, as it is to be written there, each line once. */
+export function settingsOf(faults: readonly Fault[]): readonly string[] {
+  return [...new Set(faults.flatMap(({ settings }) => settings))];
 }
 
 function isRealFinding(answer: Answer): boolean {
   return answer.kind === 'infected' && !answer.signature.startsWith('Heuristics.');
 }
 
-function isUnscannable(reason: string): Canary['accepts'] {
-  return (answer) => answer.kind === 'unscannable' && answer.reason === reason;
-}
-
-/** @throws ScanError `engine-unavailable`, saying what is wrong, when a canary is answered wrongly. */
-export async function checkCanaries(ask: AskEngine, canaries: readonly Canary[]): Promise<void> {
-  for (const canary of canaries) {
-    const reply = await ask(canary.payload());
-    if (!canary.accepts(parseReply(reply)))
-      throw new ScanError('engine-unavailable', `${canary.complaint} (canary ${canary.name} answered ${quote(reply)})`);
-  }
-}
-
-/** Whether this build of ClamAV unpacks RAR: Debian's does not. */
-export async function unpacksRar(ask: AskEngine): Promise<boolean> {
-  return isRealFinding(parseReply(await ask(rarOf('eicar.com', eicar()))));
-}
-
-/**
- * A compressed zip member beyond MaxFileSize is cut there and the rest is never looked at, without any alert, unless it then
- * exceeds MaxScanSize (ClamAV pull request 1832). So the size limit that is met first must be MaxScanSize; it is found by
- * bisection with archives that claim a size and hold nothing.
- * @throws ScanError `engine-unavailable` when MaxFileSize is met first.
- */
-export async function checkSizeLimits(ask: AskEngine): Promise<void> {
-  let judged = 0;
-  let refused = beyondAnyLimit;
-  let reply = await ask(hollowTar(refused));
-  while (refused - judged > 1) {
-    const size = Math.floor((judged + refused) / 2);
-    const tried = await ask(hollowTar(size));
-    if (parseReply(tried).kind === 'clean') judged = size;
-    else [refused, reply] = [size, tried];
-  }
-  if (!reply.includes('.MaxScanSize ')) {
-    throw new ScanError('engine-unavailable', `it cuts zip members silently at ${judged} bytes: set MaxFileSize above MaxScanSize`);
-  }
+function isUnscannable(answer: Answer, ...reasons: readonly UnscannableReason[]): boolean {
+  return answer.kind === 'unscannable' && reasons.includes(answer.reason);
 }

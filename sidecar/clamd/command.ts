@@ -7,15 +7,15 @@ export interface Endpoint {
   readonly port: number;
 }
 
-/** PING and VERSION answer in well under a hundred bytes. */
-const longestReply = 4096;
+/** STATS has a line for each of at most a few hundred tasks; everything else is far shorter. */
+const longestReply = 64 * 1024;
 
 /**
- * One command with a one-line reply, over a connection of its own; clamdjs' own ping and version never settle against a hung
+ * One command with a short reply, over a connection of its own; clamdjs' own ping and version never settle against a hung
  * engine. Resolves with everything up to the end of the connection.
  * @throws ScanError `engine-unavailable`: refused, reset, too late; the reason of the signal when it aborts.
  */
-export function ask(engine: Endpoint, command: 'PING' | 'VERSION', timeoutMs: number, signal: AbortSignal): Promise<string> {
+export function ask(engine: Endpoint, command: 'VERSION' | 'STATS', timeoutMs: number, signal: AbortSignal): Promise<string> {
   return converse(engine, Buffer.from(`z${command}\0`), { timeoutMs, halfClose: false }, signal);
 }
 

@@ -1,20 +1,35 @@
 /** One clamd daemon: what it proved last, and scans through it. */
 import { ScanError } from '../scan/errors.ts';
-import type { Answer, Engine } from '../scan/model.ts';
-import type { Clock, ScanInput } from '../scan/ports.ts';
+import type { Answer, Engine, EngineLimits, EngineVersion } from '../scan/model.ts';
+import type { Clock, ScanInput, Scanned } from '../scan/ports.ts';
 import type { NamedEndpoint } from './addresses.ts';
-import { type Canary, checkCanaries, checkSizeLimits, unpacksRar } from './canary.ts';
+import { limitsHold, measureLimits, measureStream, type Questions, wholeBytes } from './calibration.ts';
+import { askCanaries, describeFaults, type Fault, speaksOfLimits, unpacksRar } from './canary.ts';
 import { acceptsStreamOf, ask } from './command.ts';
 import { createLook, type Look } from './formats/look.ts';
 import { instream, type Patience } from './instream.ts';
-import { type EngineVersion, parseReply, parseVersion } from './protocol.ts';
+import { parseReply, parseSignatureBytes, parseVersion } from './protocol.ts';
+import { SignatureWatch } from './signature-watch.ts';
 
 export interface EngineRules extends Patience {
-  readonly maxBytes: number;
   readonly maxSignatureAgeMs: number;
   readonly allowTestSignatures: boolean;
   readonly canaryIntervalMs: number;
-  readonly canaries: readonly Canary[];
+}
+
+/** What an engine tells while it is being asked. */
+export interface EngineListener {
+  /** Each time a round ends with wrong answers. */
+  faulty(faults: readonly Fault[]): void;
+  /** Once, when right answers have turned into wrong ones, or the first were wrong. */
+  lied(since: string | null, reason: string): void;
+}
+
+interface Proof {
+  readonly version: EngineVersion;
+  readonly limits: EngineLimits;
+  readonly unpacksRar: boolean;
+  readonly at: number;
 }
 
 /** A probe is a handful of tiny questions; an engine that needs longer for one of them is not fit for work. */
@@ -25,16 +40,26 @@ export class ClamdEngine {
   readonly endpoint: NamedEndpoint;
   readonly #rules: EngineRules;
   readonly #clock: Clock;
-  #proved: { readonly version: EngineVersion; readonly unpacksRar: boolean; readonly at: number } | null = null;
+  readonly #listener: EngineListener;
+  readonly #signatures = new SignatureWatch();
+  #proved: Proof | null = null;
   #known: EngineVersion | null = null;
+  /** Outlives a loss of the engine: what it could judge then it can judge again when it is back. */
+  #limits: EngineLimits | null = null;
   #why: string | null = 'not asked yet';
+  #faults: readonly Fault[] = [];
+  #canaryAt: string | null = null;
+  #voidSince: string | null = null;
+  #hasLied = false;
   #doubts = 0;
+  #answers = 0;
   inFlight = 0;
 
-  constructor(endpoint: NamedEndpoint, rules: EngineRules, clock: Clock) {
+  constructor(endpoint: NamedEndpoint, rules: EngineRules, clock: Clock, listener: EngineListener) {
     this.endpoint = endpoint;
     this.#rules = rules;
     this.#clock = clock;
+    this.#listener = listener;
   }
 
   get ready(): boolean {
@@ -46,16 +71,37 @@ export class ClamdEngine {
     return this.#why;
   }
 
+  /** What it answered wrongly when it was asked last. */
+  get faults(): readonly Fault[] {
+    return this.#faults;
+  }
+
   /** As it answered VERSION last, whether or not it is ready. */
-  get engine(): Engine | null {
-    return this.#known === null ? null : { name: this.endpoint.name, ...this.#known };
+  get version(): EngineVersion | null {
+    return this.#known;
+  }
+
+  /** As measured last, whether or not it is ready. */
+  get limits(): EngineLimits | null {
+    return this.#limits;
+  }
+
+  /** ISO 8601: when the last round began in which every answer was right. */
+  get canaryAt(): string | null {
+    return this.#canaryAt;
   }
 
   get signatureAgeSeconds(): number | null {
     return this.#known?.signaturesAt == null ? null : ageMs(this.#known.signaturesAt) / 1000;
   }
 
-  /** Asks for its version, and for its canaries where they are due or the version changed. Never throws but on abort. */
+  /**
+   * Asks for its version, and for its canaries where they are due or the version changed. Never throws but on abort.
+   *
+   * Between loading other signatures and this question it may have judged with them for a few seconds: those verdicts name the
+   * older set, which is what has been proved, and when the new set fails they are void, being younger than the last good round.
+   * A VERSION after each scan would tell sooner and cost a second connection per file.
+   */
   async probe(signal: AbortSignal): Promise<void> {
     const doubts = this.#doubts;
     try {
@@ -63,10 +109,8 @@ export class ClamdEngine {
       this.#known = version;
       this.#checkSignatures(version);
       if (!this.#isDue(version)) return;
-      const rar = await this.#prove(version, signal);
-      if (doubts !== this.#doubts) return;
-      this.#proved = { version, unpacksRar: rar, at: this.#clock.now() };
-      this.#why = null;
+      if (this.#proved !== null && !sameVersion(this.#proved.version, version)) this.#retire('it has loaded other signatures');
+      await this.#prove(version, doubts, signal);
     } catch (thrown) {
       signal.throwIfAborted();
       this.#retire(ScanError.from(thrown).message);
@@ -92,36 +136,90 @@ export class ClamdEngine {
       throw new ScanError('engine-unavailable', `its signatures are ${Math.floor(age / 3_600_000)} hours old: run freshclam`);
   }
 
-  async #prove(version: EngineVersion, signal: AbortSignal): Promise<boolean> {
-    const question = (payload: Buffer) => instream(this.endpoint, inputOf(payload), probePatience, signal);
-    await checkCanaries(question, this.#rules.canaries);
-    // Settings change only with a restart, which shows as an engine that was lost, or as another version.
-    if (this.#proved !== null && sameVersion(this.#proved.version, version)) return this.#proved.unpacksRar;
-    if (!(await acceptsStreamOf(this.endpoint, this.#rules.maxBytes, probeMs, signal))) {
-      throw new ScanError('engine-unavailable', `it takes no streams of ${this.#rules.maxBytes} bytes: raise StreamMaxLength`);
+  async #prove(version: EngineVersion, doubts: number, signal: AbortSignal): Promise<void> {
+    const began = new Date().toISOString();
+    const answers = this.#answers;
+    const round = await this.#ask(version, signal);
+    if (round.faults.length > 0) return this.#fail(round.faults);
+    // An error that came meanwhile: it may have been asked before.
+    if (doubts !== this.#doubts) return;
+    this.#proved = { version, limits: round.limits, unpacksRar: round.rar, at: this.#clock.now() };
+    this.#signatures.accept();
+    // What was answered during the round carries the one before, and may have come after the question that would tell.
+    this.#voidSince = answers === this.#answers ? began : this.#canaryAt;
+    this.#canaryAt = began;
+    this.#limits = round.limits;
+    this.#hasLied = false;
+    this.#faults = [];
+    this.#why = null;
+  }
+
+  /** One round: every answer is heard, so that all that is wrong is known at once. */
+  async #ask(version: EngineVersion, signal: AbortSignal) {
+    const questions: Questions = {
+      ask: async (payload) => (await instream(this.endpoint, inputOf(payload), probePatience, signal)).reply,
+      acceptsStream: (bytes) => acceptsStreamOf(this.endpoint, bytes, probeMs, signal),
+    };
+    const before = this.#proved;
+    const stream = before?.limits.stream ?? (await measureStream(questions));
+    const faults = [...(await askCanaries(questions.ask))];
+    let limits = before?.limits ?? { stream, scan: 0, recursion: 0 };
+    if (speaksOfLimits(faults) && !(before !== null && (await limitsHold(questions, limits)))) {
+      const measured = await measureLimits(questions, await measureStream(questions));
+      faults.push(...measured.faults);
+      limits = measured.limits;
     }
-    await checkSizeLimits(question);
-    return unpacksRar(question);
+    const rar = speaksOfLimits(faults) && (await unpacksRar(questions.ask));
+    if (before?.unpacksRar && !rar) faults.push({ canary: 'rar', what: 'it no longer unpacks RAR', settings: [], reply: 'stream: OK\0' });
+    const bytes = parseSignatureBytes(await ask(this.endpoint, 'STATS', probeMs, signal));
+    faults.push(...this.#signatures.compare(version, bytes));
+    return { faults, limits, rar };
+  }
+
+  /** A wrong answer, told from no answer: what it said since the last right ones is worth nothing. */
+  #fail(faults: readonly Fault[]): void {
+    const why = describeFaults(faults);
+    this.#retire(why, faults);
+    this.#listener.faulty(faults);
+    if (this.#hasLied) return;
+    this.#hasLied = true;
+    this.#listener.lied(this.#voidSince, why);
   }
 
   /**
    * @throws ScanError; after any that blames the engine it takes no work until it has proved itself again. What an engine calls
-   * clean counts only if nothing has put it in doubt meanwhile.
+   * clean counts only if nothing has put it in doubt meanwhile, and only within the limits that it was measured to have.
    */
-  async scan(input: ScanInput, signal: AbortSignal): Promise<{ answer: Answer; engine: Engine }> {
+  async scan(input: ScanInput, signal: AbortSignal): Promise<Scanned> {
     const proved = this.#proved;
     if (proved === null) throw new ScanError('engine-unavailable', this.#why ?? 'not ready');
+    // ClamAV looks at no byte of what is larger, so there is no finding to be had by sending it.
+    if (input.size > wholeBytes(proved.limits)) return this.#tooLarge(proved);
     const look = createLook(input.size, proved);
-    const answer = await this.#ask(input, look, signal);
+    const { answer, sent } = await this.#exchange(input, look, signal);
     if (answer.kind === 'clean' && this.#proved === null)
       throw new ScanError('engine-unavailable', `it was put in doubt during the scan: ${this.#why}`);
-    return { answer: answer.kind === 'clean' ? qualify(look) : answer, engine: { name: this.endpoint.name, ...proved.version } };
+    const engine = this.#judge(proved);
+    return { answer: answer.kind === 'clean' ? qualify(look) : answer, engine, sent };
   }
 
-  async #ask(input: ScanInput, look: Look, signal: AbortSignal): Promise<Answer> {
+  /** Its own refusal is often lost on the way. */
+  #tooLarge(proved: Proof): Scanned {
+    return { answer: { kind: 'unscannable', reason: 'unscannable:too-large' }, engine: this.#judge(proved), sent: 0 };
+  }
+
+  /** As it was when it was asked, with the last round before it answered. */
+  #judge({ version, limits }: Proof): Engine {
+    this.#answers += 1;
+    return { name: this.endpoint.name, ...version, limits, canaryAt: this.#canaryAt! };
+  }
+
+  async #exchange(input: ScanInput, look: Look, signal: AbortSignal): Promise<{ answer: Answer; sent: number }> {
     this.inFlight += 1;
     try {
-      return parseReply(await instream(this.endpoint, input, { ...this.#rules, seen: (chunk) => look.push(chunk) }, signal));
+      const options = { ...this.#rules, seen: (chunk: Uint8Array) => look.push(chunk) };
+      const { reply, sent } = await instream(this.endpoint, input, options, signal);
+      return { answer: parseReply(reply), sent };
     } catch (thrown) {
       if (blamesEngine(thrown) && !signal.aborted) this.#doubt(thrown);
       throw thrown;
@@ -136,9 +234,10 @@ export class ClamdEngine {
     this.#retire(error.message);
   }
 
-  #retire(why: string): void {
+  #retire(why: string, faults: readonly Fault[] = []): void {
     this.#proved = null;
     this.#why = why;
+    this.#faults = faults;
   }
 }
 

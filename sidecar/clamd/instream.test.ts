@@ -56,7 +56,7 @@ it('gives chunks back, and only when they have left', async () => {
       chunk.fill(0xee);
     },
   };
-  const reply = await instream(engine.endpoint, input, { stallMs: 5000, timeoutMs: 5000 }, new AbortController().signal);
+  const { reply } = await instream(engine.endpoint, input, { stallMs: 5000, timeoutMs: 5000 }, new AbortController().signal);
   expect(reply).toBe('stream: OK\0');
   expect(engine.content().equals(content)).toBe(true);
   expect(spent).toBe(content.length);

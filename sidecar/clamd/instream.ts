@@ -27,6 +27,12 @@ const longestReply = 4096;
 /** clamdjs takes one number for everything up to the reply. Ours are tighter and this one must never be first. */
 const clamdjsTimeoutMs = 24 * 60 * 60 * 1000;
 
+export interface Exchanged {
+  readonly reply: string;
+  /** Bytes of the file that the connection took, without command and lengths. */
+  readonly sent: number;
+}
+
 /**
  * Streams the bytes to the engine and resolves with its reply, whole, and only if every byte was sent before it.
  * @throws ScanError `engine-unavailable` if nothing was sent yet, else `engine-reply`; the signal's reason when it aborts;
@@ -37,7 +43,7 @@ export function instream(
   input: ScanInput,
   options: Patience & { readonly seen?: (chunk: Uint8Array) => void },
   signal: AbortSignal,
-): Promise<string> {
+): Promise<Exchanged> {
   return new Promise((resolve, reject) => {
     const exchange = new Exchange(input, options, { resolve, reject });
     exchange.run(engine, signal);
@@ -45,7 +51,7 @@ export function instream(
 }
 
 interface Settle {
-  resolve(reply: string): void;
+  resolve(exchanged: Exchanged): void;
   reject(thrown: unknown): void;
 }
 
@@ -185,8 +191,9 @@ class Exchange {
     if (!this.#everythingSent())
       return this.#fail(new ScanError('engine-reply', `the engine ended with ${quote(reply)} before it had everything`));
     for (const chunk of this.#unsent.splice(0)) this.#spent(chunk);
+    const sent = this.#socket!.bytesWritten - commandLength - lengthPrefix * (this.#framedChunks + 1);
     this.#finish();
-    this.#settle.resolve(reply);
+    this.#settle.resolve({ reply, sent });
   }
 
   #broke(error: Error): void {

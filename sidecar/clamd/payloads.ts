@@ -57,16 +57,19 @@ function centralHeader(member: ZipMember, packed: number, offset: number): Buffe
   return Buffer.concat([magic, sharedHeader(member, packed), rest, Buffer.from(member.name)]);
 }
 
-/** Zips in zips: one byte at the bottom of `depth` of them. */
-export function nestedZip(depth: number): Buffer {
-  let inner: Buffer = Buffer.from('x');
-  for (let level = 0; level < depth; level++) inner = zipOf({ name: 'z', data: inner });
+/** Zips in zips, stored: `data` at the bottom of `depth` of them. Less than six bytes are too few for ClamAV to look at. */
+export function nestedZip(depth: number, data: Buffer = Buffer.from('at the bottom')): Buffer {
+  let inner = data;
+  for (let level = 0; level < depth; level++) inner = zipOf({ name: 'z', data: inner, method: 0 });
   return inner;
 }
 
+/** What a hollow tar is long, and ClamAV counts beside the size that it claims. */
+export const hollowTarBytes = 1536;
+
 /** A tar that claims one member of `size` bytes and holds none: limits are judged by the claim alone. */
-export function hollowTar(size: number): Buffer {
-  const header = tarHeader('hollow', size, 'L');
+export function hollowTar(size: number, name = 'hollow'): Buffer {
+  const header = tarHeader(name, size, 'L');
   return Buffer.concat([header, Buffer.alloc(1024)]);
 }
 

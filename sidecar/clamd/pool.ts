@@ -1,9 +1,10 @@
 /** All engines as one Scanner: the least busy one that has proved itself gets the next file. */
 import { ScanError } from '../scan/errors.ts';
-import type { Engine } from '../scan/model.ts';
-import type { Clock, Scanner } from '../scan/ports.ts';
+import type { EngineLimits, EngineVersion, Lie } from '../scan/model.ts';
+import type { Clock, ScanInput, Scanned, Scanner } from '../scan/ports.ts';
 import { type NamedEndpoint, resolveAddress, splitAddress } from './addresses.ts';
-import { createCanaries } from './canary.ts';
+import { mostJudgedBytes, wholeBytes } from './calibration.ts';
+import type { Fault } from './canary.ts';
 import { ClamdEngine, type EngineRules } from './engine.ts';
 
 export interface EnginePoolOptions {
@@ -17,16 +18,18 @@ export interface EnginePoolOptions {
   readonly allowTestSignatures: boolean;
   /** Default a minute. */
   readonly canaryIntervalMs?: number;
-  /** Default: the largest file that the shared clamd.conf lets an engine judge. */
-  readonly maxBytes?: number;
   readonly onEvent?: (event: EngineEvent) => void;
   /** Default: by the name service. */
   readonly resolve?: (address: string) => Promise<readonly NamedEndpoint[]>;
 }
 
 export type EngineEvent =
-  | { readonly kind: 'engine-ready'; readonly name: string; readonly engine: Engine }
-  | { readonly kind: 'engine-down'; readonly name: string; readonly why: string }
+  | { readonly kind: 'engine-ready'; readonly name: string; readonly engine: EngineVersion; readonly limits: EngineLimits }
+  | { readonly kind: 'engine-down'; readonly name: string; readonly why: string; readonly faults: readonly Fault[] }
+  /** A round of canaries with wrong answers, each round anew. */
+  | { readonly kind: 'canaries-failed'; readonly name: string; readonly faults: readonly Fault[] }
+  /** Right answers have turned into wrong ones, or the first were wrong: once. */
+  | { readonly kind: 'engine-lied'; readonly lie: Lie }
   /** The name no longer resolves to it. */
   | { readonly kind: 'engine-gone'; readonly name: string };
 
@@ -34,7 +37,14 @@ export interface EngineState {
   readonly name: string;
   readonly ready: boolean;
   readonly why: string | null;
-  readonly engine: Engine | null;
+  /** What it answered wrongly when it was asked last. */
+  readonly faults: readonly Fault[];
+  /** As it answered VERSION last, whether or not it is ready; null before the first answer. */
+  readonly engine: EngineVersion | null;
+  /** As measured last; null before. */
+  readonly limits: EngineLimits | null;
+  /** ISO 8601: when the last round began in which every canary was answered rightly; null where there was none. */
+  readonly canaryAt: string | null;
   readonly inFlight: number;
   /** Null for a test set, and before the first answer. */
   readonly signatureAgeSeconds: number | null;
@@ -48,8 +58,6 @@ export interface EnginePool extends Scanner {
   state(): readonly EngineState[];
 }
 
-/** MaxScanSize of deploy/clamd/clamd.conf. */
-const maxJudgedBytes = 2_147_483_644;
 /** How soon a new VERSION, or the death of an idle engine, is noticed. */
 const versionCheckMs = 5_000;
 const shortestRetryMs = 100;
@@ -57,20 +65,19 @@ const longestRetryMs = 5_000;
 
 /** @throws Error for an address that is not `host:port`. */
 export function createEnginePool(options: EnginePoolOptions, clock: Clock): EnginePool {
-  const { canaryIntervalMs = 60_000, maxBytes = maxJudgedBytes } = options;
-  return new Pool({ ...options, canaryIntervalMs, maxBytes }, clock);
+  const { canaryIntervalMs = 60_000 } = options;
+  return new Pool({ ...options, canaryIntervalMs }, clock);
 }
 
 class Pool implements EnginePool {
-  readonly maxBytes: number;
+  readonly maxBytes = mostJudgedBytes;
   readonly #watches: readonly Watch[];
   readonly #waiting = new Set<() => void>();
   readonly #stopping = new AbortController();
   #running: Promise<unknown> | null = null;
 
-  constructor(options: EnginePoolOptions & { readonly canaryIntervalMs: number; readonly maxBytes: number }, clock: Clock) {
-    this.maxBytes = options.maxBytes;
-    const rules: EngineRules = { ...options, canaries: createCanaries() };
+  constructor(options: EnginePoolOptions & { readonly canaryIntervalMs: number }, clock: Clock) {
+    const rules: EngineRules = options;
     const tell = (event: EngineEvent) => {
       options.onEvent?.(event);
       if (event.kind === 'engine-ready') this.#wakeWaiting();
@@ -90,8 +97,9 @@ class Pool implements EnginePool {
   }
 
   state(): readonly EngineState[] {
-    return this.#engines().map(({ endpoint, ready, why, engine, inFlight, signatureAgeSeconds }) => {
-      return { name: endpoint.name, ready, why, engine, inFlight, signatureAgeSeconds };
+    return this.#engines().map((engine) => {
+      const { endpoint, ready, why, faults, version, limits, canaryAt, inFlight, signatureAgeSeconds } = engine;
+      return { name: endpoint.name, ready, why, faults, engine: version, limits, canaryAt, inFlight, signatureAgeSeconds };
     });
   }
 
@@ -100,11 +108,10 @@ class Pool implements EnginePool {
     signal.throwIfAborted();
   }
 
-  async scan(...[input, signal]: Parameters<Scanner['scan']>): ReturnType<Scanner['scan']> {
+  async scan(input: ScanInput, signal: AbortSignal): Promise<Scanned> {
     signal.throwIfAborted();
-    const engine = this.#pick();
+    const engine = this.#pick(input.size);
     if (engine === null) throw new ScanError('engine-unavailable', this.#whyNone());
-    if (input.size > this.maxBytes) return { answer: { kind: 'unscannable', reason: 'unscannable:too-large' }, engine: engine.engine! };
     try {
       return await engine.scan(input, signal);
     } finally {
@@ -116,18 +123,25 @@ class Pool implements EnginePool {
     return this.#watches.flatMap((watch) => watch.engines);
   }
 
-  #pick(): ClamdEngine | null {
-    let best: ClamdEngine | null = null;
-    for (const engine of this.#engines()) {
-      if (engine.ready && (best === null || engine.inFlight < best.inFlight)) best = engine;
-    }
-    return best;
+  /**
+   * The least busy one that looks at all of `size` bytes. One that could and is away for a moment is waited for, lest its absence
+   * become a verdict; what is too large for every engine any of them may refuse.
+   */
+  #pick(size = 0): ClamdEngine | null {
+    const engines = this.#engines();
+    const ready = engines.filter((engine) => engine.ready);
+    const fits = ({ limits }: ClamdEngine) => limits !== null && wholeBytes(limits) >= size;
+    const able = engines.some(fits) ? ready.filter(fits) : ready;
+    return able.reduce<ClamdEngine | null>((a, b) => (a === null || b.inFlight < a.inFlight ? b : a), null);
   }
 
   #whyNone(): string {
     const engines = this.#engines();
     if (engines.length === 0) return 'no engine answers to its name';
-    return engines.map(({ endpoint, why }) => `${endpoint.name}: ${why}`).join('; ');
+    return engines
+      .filter((engine) => !engine.ready)
+      .map(({ endpoint, why }) => `${endpoint.name}: ${why}`)
+      .join('; ');
   }
 
   #nextReady(signal: AbortSignal): Promise<void> {
@@ -205,10 +219,7 @@ class Watch {
 
   #reconcile(endpoints: readonly NamedEndpoint[]): void {
     const before = this.engines;
-    const { rules, clock } = this.#tools;
-    this.engines = endpoints.map(
-      (endpoint) => before.find((engine) => sameEngine(engine.endpoint, endpoint)) ?? new ClamdEngine(endpoint, rules, clock),
-    );
+    this.engines = endpoints.map((endpoint) => before.find((engine) => sameEngine(engine.endpoint, endpoint)) ?? this.#create(endpoint));
     for (const engine of before) {
       if (this.engines.includes(engine)) continue;
       this.#told.delete(engine);
@@ -216,13 +227,22 @@ class Watch {
     }
   }
 
+  #create(endpoint: NamedEndpoint): ClamdEngine {
+    const { rules, clock, tell } = this.#tools;
+    const { name } = endpoint;
+    return new ClamdEngine(endpoint, rules, clock, {
+      faulty: (faults) => tell({ kind: 'canaries-failed', name, faults }),
+      lied: (since, reason) => tell({ kind: 'engine-lied', lie: { engine: name, since, reason } }),
+    });
+  }
+
   /** Each change once. */
   #report(engine: ClamdEngine): void {
     if (this.#told.has(engine) && this.#told.get(engine) === engine.why) return;
     this.#told.set(engine, engine.why);
     const { name } = engine.endpoint;
-    if (engine.why === null) this.#tools.tell({ kind: 'engine-ready', name, engine: engine.engine! });
-    else this.#tools.tell({ kind: 'engine-down', name, why: engine.why });
+    if (engine.why === null) this.#tools.tell({ kind: 'engine-ready', name, engine: engine.version!, limits: engine.limits! });
+    else this.#tools.tell({ kind: 'engine-down', name, why: engine.why, faults: engine.faults });
   }
 
   async #rest(signal: AbortSignal): Promise<void> {

@@ -1,6 +1,6 @@
 /** What clamd says, taken at its word only where it is one known form from the first byte to the last. */
 import { ScanError } from '../scan/errors.ts';
-import type { Answer, UnscannableReason } from '../scan/model.ts';
+import type { Answer, EngineVersion, UnscannableReason } from '../scan/model.ts';
 
 /** clamd names a signature in far less; more is not a name. */
 const found = /^stream: ([^\p{Cc}]{1,512}) FOUND\0$/u;
@@ -33,13 +33,6 @@ function unscannable(signature: string): UnscannableReason | null {
   return Object.hasOwn(limits, limit) ? limits[limit]! : 'unscannable:limits';
 }
 
-export interface EngineVersion {
-  readonly version: string;
-  readonly signatures: number | 'test';
-  /** ISO 8601. */
-  readonly signaturesAt: string | null;
-}
-
 const versionReply = /^ClamAV ([^\s/]{1,64})(?:\/(\d{1,10})\/([^\p{Cc}]{1,32}))?\0$/u;
 
 /** What clamd says instead of a number when a failed reload has cost it its signatures. */
@@ -69,6 +62,15 @@ function parseDate(text: string): string {
   const day = Number(text.slice(8, 10));
   const [hour, minute, second, year] = match.slice(3).map(Number) as [number, number, number, number];
   return new Date(Date.UTC(year, month, day, hour, minute, second)).toISOString();
+}
+
+/**
+ * From the reply to `zSTATS`: bytes in the memory pool that the engine keeps its signatures in, or null where this build of ClamAV
+ * does not tell. clamd names the number of a set but not how many signatures it holds; this grows and falls with them.
+ */
+export function parseSignatureBytes(reply: string): number | null {
+  const megabytes = /\bpools_used (\d{1,7}\.\d{3})M\b/.exec(reply)?.[1];
+  return megabytes === undefined ? null : Math.round(Number(megabytes) * 1024 * 1024);
 }
 
 /** For messages: short, on one line, harmless. */

@@ -13,13 +13,23 @@ const secret = 'a secret shared with the hooks';
 const now = 1_800_000_000;
 const sign = (timestamp: string, body: string, key = secret) => createHmac('sha256', key).update(`${timestamp}.${body}`).digest('hex');
 
-const engine = { name: 'clamd:3310', ready: true, why: null, inFlight: 0, signatureAgeSeconds: 10 };
+const engine = {
+  name: 'clamd:3310',
+  ready: true,
+  why: null,
+  faults: [],
+  limits: null,
+  canaryAt: null,
+  inFlight: 0,
+  signatureAgeSeconds: 10,
+};
 const official = { name: 'clamd:3310', version: '1.4.3', signatures: 27_000, signaturesAt: '2026-01-01T00:00:00Z' } as const;
 const good = {
   session: { why: null },
   health: { why: null, last: null },
   engines: [{ ...engine, engine: official }],
   worker: { ready: true, why: null, held: 0, scanning: 0 },
+  lies: [],
 };
 
 function setUp(changes: Partial<AppParts & NotifyParts> = {}) {

@@ -1,6 +1,8 @@
 /** May this process do its job, and if not, why: one answer per part. */
+import { settingsOf } from '../clamd/canary.ts';
 import type { EngineState } from '../clamd/pool.ts';
 import type { StoreHealth } from '../pocketbase/health.ts';
+import type { EngineLimits, Lie } from '../scan/model.ts';
 import type { WorkerState } from '../scan/worker-state.ts';
 
 export interface Part {
@@ -45,6 +47,10 @@ interface EngineReadiness extends Part {
   readonly name: string;
   readonly version: string | null;
   readonly signatures: number | 'test' | null;
+  /** Each setting of clamd.conf that must change before it takes work, as it is to be written there. */
+  readonly settings: readonly string[];
+  readonly limits: EngineLimits | null;
+  readonly canaryAt: string | null;
 }
 
 export interface ScannerSources {
@@ -52,11 +58,13 @@ export interface ScannerSources {
   readonly health: { readonly why: string | null; readonly last: StoreHealth | null };
   readonly engines: readonly EngineState[];
   readonly worker: WorkerState;
+  /** Of engines, that PocketBase has not heard of yet. */
+  readonly lies: readonly Lie[];
 }
 
 export const TEST_SIGNATURES_WARNING = 'TEST SIGNATURES: an engine knows nothing but test files, so that clean means nothing';
 
-export function scannerReadiness({ session, health, engines, worker }: ScannerSources): Readiness {
+export function scannerReadiness({ session, health, engines, worker, lies }: ScannerSources): Readiness {
   const pocketbase = { ready: session.why === null, why: session.why };
   const hooks = { ready: health.why === null, why: health.why };
   const engine = { ...enginePart(engines), each: engines.map(engineReadiness) };
@@ -67,7 +75,7 @@ export function scannerReadiness({ session, health, engines, worker }: ScannerSo
     parts,
     testSignatures,
     gate: health.last?.gate ?? 'unknown',
-    warnings: [...(testSignatures ? [TEST_SIGNATURES_WARNING] : []), ...(health.last?.problems ?? [])],
+    warnings: [...(testSignatures ? [TEST_SIGNATURES_WARNING] : []), ...lies.map(lieWarning), ...(health.last?.problems ?? [])],
   };
 }
 
@@ -77,6 +85,12 @@ function enginePart(engines: readonly EngineState[]): Part {
   return { ready: false, why: engines.map((each) => `${each.name}: ${each.why ?? 'not ready'}`).join('; ') };
 }
 
-function engineReadiness({ name, ready, why, engine }: EngineState): EngineReadiness {
-  return { name, ready, why, version: engine?.version ?? null, signatures: engine?.signatures ?? null };
+function engineReadiness({ name, ready, why, engine, faults, limits, canaryAt }: EngineState): EngineReadiness {
+  const { version = null, signatures = null } = engine ?? {};
+  return { name, ready, why, version, signatures, settings: settingsOf(faults), limits, canaryAt };
+}
+
+function lieWarning({ engine, since, reason }: Lie): string {
+  const from = since === null ? 'since its last good canary' : `since ${since}`;
+  return `what ${engine} judged ${from} is not closed again yet, because PocketBase could not be told: ${reason}`;
 }

@@ -1,8 +1,8 @@
 /** The CheckQueue port over the worker routes of our hooks. */
 import { z } from 'zod';
-import type { ClaimAnswer, ClaimRequest, RenewRequest, SettleItem, SettleRequest } from '../../pb_hooks/lib/wire.ts';
+import type { ClaimAnswer, ClaimRequest, RenewRequest, SettleItem, SettleRequest, WireFileVerdict } from '../../pb_hooks/lib/wire.ts';
 import { ScanError } from '../scan/errors.ts';
-import type { Check, FileVerdict, Lease, Settlement, Verdict } from '../scan/model.ts';
+import type { Check, Engine, FileVerdict, Lease, Settlement, Verdict } from '../scan/model.ts';
 import type { CheckQueue, SettleAnswer } from '../scan/ports.ts';
 import type { Session } from './session.ts';
 
@@ -12,6 +12,8 @@ export interface CheckQueueOptions {
   readonly worker: string;
   readonly leaseSeconds: number;
   readonly maxRetries: number;
+  /** The lowest number of a signature set among the engines that take work; null where one has none. */
+  readonly signatures: () => number | null;
 }
 
 /** Each is well below the shortest lease that the configuration allows. */
@@ -43,12 +45,13 @@ const settleAnswer = z.object({
 type RenewResults = z.infer<typeof renewAnswer>['results'];
 type SettleResults = z.infer<typeof settleAnswer>['results'];
 
-export function createCheckQueue({ session, worker, leaseSeconds, maxRetries }: CheckQueueOptions): CheckQueue {
+export function createCheckQueue({ session, worker, leaseSeconds, maxRetries, signatures }: CheckQueueOptions): CheckQueue {
   const post = async <T>(path: string, body: object, schema: z.ZodType<T>, timeoutMs: number, signal: AbortSignal): Promise<T> =>
     understood(path, schema, await session.send({ path, method: 'POST', body, timeoutMs }, signal));
   return {
     async claim({ max, alone }, signal) {
-      const body: ClaimRequest = { worker, max, leaseSeconds, maxRetries, alone };
+      const number = signatures();
+      const body: ClaimRequest = { worker, max, leaseSeconds, maxRetries, alone, ...(number === null ? {} : { signatures: number }) };
       const answer = await post('/api/av/claim', body, claimAnswer, CLAIM_TIMEOUT_MS, signal);
       return { checks: answer.checks.map(checkOf), drain: answer.drain };
     },
@@ -110,7 +113,7 @@ function itemOf({ check, outcome, log }: Settlement): SettleItem {
 
 function verdictOf(verdict: Verdict): Omit<Extract<SettleItem, { verdict: string }>, 'id' | 'lease' | 'log'> {
   const { kind, engine } = verdict;
-  const item = { verdict: kind, files: verdict.files.map(fileOf), engine };
+  const item = { verdict: kind, files: verdict.files.map((file) => fileOf(file, engine)), engine };
   for (const { answer } of verdict.files) {
     if (kind === 'infected' && answer.kind === 'infected') return { ...item, virusName: answer.signature };
     if (kind === 'unscannable' && answer.kind === 'unscannable') return { ...item, reason: answer.reason };
@@ -118,8 +121,13 @@ function verdictOf(verdict: Verdict): Omit<Extract<SettleItem, { verdict: string
   return item;
 }
 
-function fileOf({ name, size, sha256, answer, ms }: FileVerdict): Extract<SettleItem, { verdict: string }>['files'][number] {
-  const file = { name, size, sha256, verdict: answer.kind, ms };
+function fileOf({ name, size, sha256, answer, ms, engine }: FileVerdict, usual: Engine): WireFileVerdict {
+  const by = engine === null || isSame(engine, usual) ? {} : { engine };
+  const file = { name, size, sha256, verdict: answer.kind, ms, ...by };
   if (answer.kind === 'infected') return { ...file, signature: answer.signature };
   return answer.kind === 'unscannable' ? { ...file, reason: answer.reason } : file;
+}
+
+function isSame(a: Engine, b: Engine): boolean {
+  return JSON.stringify(a) === JSON.stringify(b);
 }

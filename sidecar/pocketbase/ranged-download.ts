@@ -2,7 +2,7 @@ import { createHash } from 'node:crypto';
 import type { Agent, IncomingMessage } from 'node:http';
 import { setTimeout as sleep } from 'node:timers/promises';
 import { free } from '../scan/free.ts';
-import type { FileStream } from '../scan/ports.ts';
+import type { Digest, FileStream } from '../scan/ports.ts';
 import { type RangeAnswer, requestRange, UnauthorizedError } from './range-request.ts';
 import type { TokenSource } from './session.ts';
 import { StallTimer } from './stall-timer.ts';
@@ -47,6 +47,7 @@ export class RangedDownload implements FileStream {
   readonly #abort = () => this.close();
   #size: number | null = null;
   #at = 0;
+  #hashed = 0;
   #open: RangeAnswer | null = null;
   #failures = 0;
   #isClosed = false;
@@ -83,9 +84,9 @@ export class RangedDownload implements FileStream {
     return this.#at;
   }
 
-  sha256(): string {
+  digest(): Digest {
     if (this.#size === null || this.#at !== this.#size) throw new Error(`only ${this.#at} of ${this.#size} bytes were read`);
-    return this.#hash.copy().digest('hex');
+    return { sha256: this.#hash.copy().digest('hex'), bytes: this.#hashed };
   }
 
   spent(chunk: Uint8Array): void {
@@ -134,6 +135,7 @@ export class RangedDownload implements FileStream {
         const chunk = next.value;
         if (this.#at + chunk.length > to) throw new TransferError('download', 'never', 'PocketBase sent more than it announced');
         this.#hash.update(chunk);
+        this.#hashed += chunk.length;
         this.#at += chunk.length;
         yield chunk;
       }

@@ -3,7 +3,7 @@ import { hostname } from 'node:os';
 import { pid } from 'node:process';
 import type { Registry } from '@prometheus-io/client';
 import { Hono } from 'hono';
-import { createEnginePool, type EnginePool } from '../clamd/pool.ts';
+import { createEnginePool, type EngineEvent, type EnginePool, type EngineState } from '../clamd/pool.ts';
 import { systemClock } from '../clock.ts';
 import type { PocketBaseConfig, ScannerConfig } from '../config.ts';
 import { addNotify } from '../http/notify.ts';
@@ -14,7 +14,9 @@ import { createBuildStore } from '../pocketbase/build-store.ts';
 import { createCheckQueue } from '../pocketbase/check-queue.ts';
 import { HealthMonitor } from '../pocketbase/health.ts';
 import { Session } from '../pocketbase/session.ts';
+import { createVoids } from '../pocketbase/voids.ts';
 import type { Clock } from '../scan/ports.ts';
+import { Voider } from '../scan/voider.ts';
 import { Worker } from '../scan/worker.ts';
 import { createEvents } from '../telemetry/events.ts';
 import type { Logger } from '../telemetry/log.ts';
@@ -23,7 +25,7 @@ import type { Role, ServerEnv } from './role.ts';
 
 export interface ScannerOverrides {
   readonly clock?: Clock;
-  readonly engines?: EnginePool;
+  readonly engines?: (onEvent: (event: EngineEvent) => void) => EnginePool;
   readonly workerName?: string;
 }
 
@@ -42,12 +44,13 @@ export function createScannerRole(parts: ScannerRoleParts, overrides: ScannerOve
   const { pocketbase, scanner, access, log, registry } = parts;
   const metrics = createMetrics(registry);
   const events = createEvents(log, metrics);
-  const { session, health, engines, store, worker } = createParts(pocketbase, scanner, overrides, events);
+  const { session, health, engines, store, worker, voider } = createParts(pocketbase, scanner, overrides, events);
   observe(metrics, {
     health: () => health.last,
     hooksReady: () => health.why === null,
     worker: () => worker.state(),
     engines: () => engines.state(),
+    voidsWaiting: () => voider.waiting.length,
   });
   const routes = new Hono<ServerEnv>();
   addNotify(routes, { secret: scanner.notifySecret, wake: () => worker.notify(), notified: events.notified, now: () => Date.now() / 1000 });
@@ -59,20 +62,20 @@ export function createScannerRole(parts: ScannerRoleParts, overrides: ScannerOve
     now: Date.now,
   });
   const asking = new AbortController();
-  let monitoring: Promise<void> | null = null;
+  let background: Promise<unknown> | null = null;
   return {
     name: 'scanner',
     routes,
-    readiness: () => scannerReadiness({ session, health, engines: engines.state(), worker: worker.state() }),
+    readiness: () => scannerReadiness({ session, health, engines: engines.state(), worker: worker.state(), lies: voider.waiting }),
     async start() {
       engines.start();
-      monitoring = health.run(asking.signal);
+      background = Promise.all([health.run(asking.signal), voider.run(asking.signal)]);
       worker.start();
     },
     async stop() {
       await worker.stop();
       asking.abort();
-      await monitoring;
+      await background;
       await engines.stop();
       store[Symbol.dispose]();
     },
@@ -90,16 +93,32 @@ function createParts(pocketbase: PocketBaseConfig, scanner: ScannerConfig, overr
     onChange: (why) => events.hooksChanged(why),
     onGate: (answer) => events.gateChanged(answer),
   });
-  const engines = overrides.engines ?? createEngines(scanner, clock, events);
+  const voider = new Voider({ voids: createVoids(session), clock, events });
+  const onEvent = (event: EngineEvent) => {
+    events.engineChanged(event);
+    if (event.kind === 'engine-lied') voider.report(event.lie);
+  };
+  const engines = overrides.engines?.(onEvent) ?? createEngines(scanner, clock, onEvent);
   const store = createBuildStore({ url: pocketbase.url, tokens: session });
   const name = overrides.workerName ?? `${hostname()}-${pid}`;
-  const queue = createCheckQueue({ session, worker: name, leaseSeconds: scanner.leaseSeconds, maxRetries: scanner.maxRetries });
-  const options = { concurrency: scanner.concurrency, leaseMs: scanner.leaseSeconds * 1000, pollMs: scanner.pollSeconds * 1000 };
+  const { leaseSeconds, maxRetries } = scanner;
+  const signatures = () => lowestSignatures(engines.state());
+  const queue = createCheckQueue({ session, worker: name, leaseSeconds, maxRetries, signatures });
+  const options = { concurrency: scanner.concurrency, leaseMs: leaseSeconds * 1000, pollMs: scanner.pollSeconds * 1000 };
   const worker = new Worker(options, { queue, store, scanner: engines, clock, events });
-  return { session, health, engines, store, worker };
+  return { session, health, engines, store, worker, voider };
 }
 
-function createEngines({ engines }: ScannerConfig, clock: Clock, events: Events): EnginePool {
+/** Any of them may judge the next build. */
+function lowestSignatures(engines: readonly EngineState[]): number | null {
+  const numbers = engines.filter(({ ready }) => ready).map(({ engine }) => engine?.signatures ?? 'test');
+  return numbers.reduce<number | null>(
+    (lowest, number, at) => (number === 'test' || (at > 0 && lowest === null) ? null : Math.min(lowest ?? number, number)),
+    null,
+  );
+}
+
+function createEngines({ engines }: ScannerConfig, clock: Clock, onEvent: (event: EngineEvent) => void): EnginePool {
   const options = {
     addresses: engines.addresses,
     stallMs: engines.stallSeconds * 1000,
@@ -107,5 +126,5 @@ function createEngines({ engines }: ScannerConfig, clock: Clock, events: Events)
     maxSignatureAgeMs: engines.maxSignatureAgeHours * 3_600_000,
     allowTestSignatures: engines.allowTestSignatures,
   };
-  return createEnginePool({ ...options, onEvent: (event) => events.engineChanged(event) }, clock);
+  return createEnginePool({ ...options, onEvent }, clock);
 }

@@ -1,7 +1,8 @@
 import { describe } from 'vitest';
 import { buildStoreContract } from '../../test/contract/build-store.ts';
 import { checkQueueContract } from '../../test/contract/check-queue.ts';
-import { FakeQueue, FakeStore } from './fakes.ts';
+import { voidsContract } from '../../test/contract/voids.ts';
+import { FakeQueue, FakeStore, FakeVoids } from './fakes.ts';
 import type { Check } from './model.ts';
 
 describe('FakeStore', () => {
@@ -38,5 +39,14 @@ describe('FakeQueue', () => {
     async isSettled(id) {
       return queue.statusOf(id) === 'settled';
     },
+  }));
+});
+
+describe('FakeVoids', () => {
+  const voids = new FakeVoids();
+  voidsContract(() => ({
+    voids,
+    judged: async (...verdict) => voids.judged(...verdict),
+    stands: async (build) => voids.stands(build),
   }));
 });

@@ -1,8 +1,20 @@
 /** Stand-ins for the ports, in memory and steered by hand. Each passes the contract suite of its port. */
 import { createHash } from 'node:crypto';
 import { ScanError } from './errors.ts';
-import type { Answer, BuildFile, Check, Engine, Lease, Settlement } from './model.ts';
-import type { BuildStore, CheckQueue, Claim, Clock, FileStream, ScanInput, Scanner, SettleAnswer } from './ports.ts';
+import type { Answer, BuildFile, Check, Engine, Lease, Lie, Settlement } from './model.ts';
+import type {
+  BuildStore,
+  CheckQueue,
+  Claim,
+  Clock,
+  FileStream,
+  ScanInput,
+  Scanned,
+  Scanner,
+  SettleAnswer,
+  Voided,
+  Voids,
+} from './ports.ts';
 
 interface Sleeper {
   readonly at: number;
@@ -163,6 +175,43 @@ export class FakeQueue implements CheckQueue {
   }
 }
 
+interface Judged {
+  readonly id: string;
+  readonly engine: string;
+  readonly canaryAt: string;
+  readonly kind: 'clean' | 'infected';
+}
+
+/** Verdicts by engine and canary, as a test gives them. */
+export class FakeVoids implements Voids {
+  readonly calls: Lie[] = [];
+  /** Thrown by the next calls, one each. */
+  readonly failures: ScanError[] = [];
+  readonly #standing = new Map<string, Judged>();
+
+  judged(engine: string, canaryAt: string, kind: Judged['kind']): string {
+    const id = `build-${this.#standing.size}-${engine}`;
+    this.#standing.set(id, { id, engine, canaryAt, kind });
+    return id;
+  }
+
+  stands(id: string): boolean {
+    return this.#standing.has(id);
+  }
+
+  async voidSince(lie: Lie, signal: AbortSignal): Promise<Voided> {
+    this.calls.push(lie);
+    await turn(signal);
+    throwNext(this.failures);
+    const own = [...this.#standing.values()].filter(({ engine }) => engine === lie.engine);
+    const newest = own.map(({ canaryAt }) => canaryAt).reduce((a, b) => (a > b ? a : b), '');
+    const voided = own.filter(({ canaryAt }) => canaryAt >= (lie.since ?? newest));
+    for (const { id } of voided) this.#standing.delete(id);
+    const closed = voided.filter(({ kind }) => kind === 'clean').length;
+    return { closed, rescanned: voided.length - closed };
+  }
+}
+
 /** Files by name; an error in the place of bytes is thrown by open. */
 export class FakeStore implements BuildStore {
   readonly files = new Map<string, Uint8Array | ScanError>();
@@ -198,9 +247,9 @@ export class FakeStore implements BuildStore {
       get position() {
         return position;
       },
-      sha256: () => {
+      digest: () => {
         if (position < bytes.length) throw new Error('not read to its end');
-        return hash.copy().digest('hex');
+        return { sha256: hash.copy().digest('hex'), bytes: position };
       },
       close: () => {
         if (isOpen) this.streams--;
@@ -210,7 +259,14 @@ export class FakeStore implements BuildStore {
   }
 }
 
-export const fakeEngine: Engine = { name: 'fake', version: '1.4.3', signatures: 27_000, signaturesAt: '2026-01-01T00:00:00Z' };
+export const fakeEngine: Engine = {
+  name: 'fake',
+  version: '1.4.3',
+  signatures: 27_000,
+  signaturesAt: '2026-01-01T00:00:00.000Z',
+  limits: { stream: 2_147_483_645, scan: 2_147_483_644, recursion: 16 },
+  canaryAt: '2026-01-02T00:00:00.000Z',
+};
 
 /** Reads everything and then answers as `answer` says; by default that all is clean. */
 export class FakeScanner implements Scanner {
@@ -240,7 +296,7 @@ export class FakeScanner implements Scanner {
     return Promise.race([this.#ready.promise, aborted.promise]);
   }
 
-  async scan(input: ScanInput, signal: AbortSignal): Promise<{ answer: Answer; engine: Engine }> {
+  async scan(input: ScanInput, signal: AbortSignal): Promise<Scanned> {
     this.inFlight++;
     this.mostInFlight = Math.max(this.mostInFlight, this.inFlight);
     try {
@@ -249,7 +305,8 @@ export class FakeScanner implements Scanner {
         signal.throwIfAborted();
         chunks.push(chunk);
       }
-      return { answer: await this.answer(Buffer.concat(chunks), signal), engine: this.engine };
+      const bytes = Buffer.concat(chunks);
+      return { answer: await this.answer(bytes, signal), engine: this.engine, sent: bytes.length };
     } finally {
       this.inFlight--;
     }

@@ -2,20 +2,24 @@ import fc from 'fast-check';
 import { describe, expect, it } from 'vitest';
 import { ScanError, type ScanErrorCode } from './errors.ts';
 import { fakeEngine } from './fakes.ts';
-import { fold, type JudgedFile } from './fold.ts';
-import type { Answer, Engine, Verdict } from './model.ts';
+import { fold } from './fold.ts';
+import type { Answer, Engine, FileVerdict, Verdict } from './model.ts';
 
 const clean: Answer = { kind: 'clean' };
 const infected: Answer = { kind: 'infected', signature: 'Test.Signature' };
 const unscannable: Answer = { kind: 'unscannable', reason: 'unscannable:encrypted' };
 
-const judged = (answer: Answer, engine: Engine | null = fakeEngine): JudgedFile => ({
-  file: { name: 'f', size: 1, sha256: 'aa', answer, ms: 1 },
+const judged = (answer: Answer, engine: Engine | null = fakeEngine): FileVerdict => ({
+  name: 'f',
+  size: 1,
+  sha256: 'aa',
+  answer,
+  ms: 1,
   engine,
 });
 const failed = (code: ScanErrorCode) => new ScanError(code, `it was ${code}`);
 
-function outcome(results: readonly (JudgedFile | ScanError)[]): string {
+function outcome(results: readonly (FileVerdict | ScanError)[]): string {
   try {
     return fold(results, null).kind;
   } catch (thrown) {
@@ -24,7 +28,7 @@ function outcome(results: readonly (JudgedFile | ScanError)[]): string {
 }
 
 describe('fold', () => {
-  it.each<[string, readonly (JudgedFile | ScanError)[], string]>([
+  it.each<[string, readonly (FileVerdict | ScanError)[], string]>([
     ['all clean', [judged(clean), judged(clean)], 'clean'],
     ['one unscannable', [judged(clean), judged(unscannable)], 'unscannable'],
     ['one infected', [judged(unscannable), judged(infected), judged(clean)], 'infected'],
@@ -55,7 +59,7 @@ describe('fold', () => {
   it('is clean only if every single file was answered clean', () => {
     fc.assert(
       fc.property(fc.array(result, { maxLength: 8 }), (results) => {
-        const isClean = results.length > 0 && results.every((each) => !(each instanceof ScanError) && each.file.answer.kind === 'clean');
+        const isClean = results.length > 0 && results.every((each) => !(each instanceof ScanError) && each.answer.kind === 'clean');
         expect(outcome(results) === 'clean').toBe(isClean);
       }),
     );
@@ -83,5 +87,19 @@ describe('fold', () => {
     expect(engineOf(fakeEngine, older, fakeEngine)).toBe(older);
     expect(engineOf(fakeEngine, test, older)).toBe(test);
     expect(engineOf(null, fakeEngine)).toBe(fakeEngine);
+  });
+
+  it('names it as it was when it last answered, so that a void since then finds the verdict', () => {
+    const later = { ...fakeEngine, canaryAt: '2026-01-02T00:01:00.000Z' };
+    for (const engines of [
+      [fakeEngine, later],
+      [later, fakeEngine],
+    ])
+      expect(
+        fold(
+          engines.map((engine) => judged(clean, engine)),
+          null,
+        ).engine,
+      ).toBe(later);
   });
 });

@@ -1,5 +1,5 @@
 /** What the domain needs of the world. Every failure is thrown as a ScanError; fakes and adapters pass one contract suite. */
-import type { Answer, BuildFile, Check, Engine, Lease, Settlement } from './model.ts';
+import type { Answer, BuildFile, Check, Engine, Lease, Lie, Settlement } from './model.ts';
 
 export interface Claim {
   readonly checks: readonly Check[];
@@ -24,6 +24,18 @@ export interface CheckQueue {
   settle(items: readonly Settlement[], signal: AbortSignal): Promise<SettleAnswer>;
 }
 
+export interface Voided {
+  /** Builds that were open and are closed now. */
+  readonly closed: number;
+  /** Builds that were closed before and are scanned again all the same. */
+  readonly rescanned: number;
+}
+
+export interface Voids {
+  /** Takes back what the engine said since then: those builds are closed and scanned again. Harmless when repeated. */
+  voidSince(lie: Lie, signal: AbortSignal): Promise<Voided>;
+}
+
 /** One pass over the bytes of one file. `bytes` ends only when all announced bytes were yielded; anything else is thrown. */
 export interface FileStream {
   /** As announced by the store, exact. */
@@ -31,12 +43,17 @@ export interface FileStream {
   readonly bytes: AsyncIterable<Uint8Array>;
   /** Bytes yielded so far. */
   readonly position: number;
-  /** SHA-256 in lower-case hex of what was yielded; throws before the end was reached. */
-  sha256(): string;
+  /** SHA-256 in lower-case hex of what was yielded, and how many bytes went into it; throws before the end was reached. */
+  digest(): Digest;
   /** Takes back a chunk that nobody will look at again. Optional to call: it only frees memory sooner. */
   spent?(chunk: Uint8Array): void;
   /** Ends the transfer; harmless when it has ended. */
   close(): void;
+}
+
+export interface Digest {
+  readonly sha256: string;
+  readonly bytes: number;
 }
 
 export interface BuildStore {
@@ -57,7 +74,14 @@ export interface Scanner {
   /** Resolves when at least one engine has passed its canaries; rejects only when `signal` aborts. */
   ready(signal: AbortSignal): Promise<void>;
   /** Streams the bytes to one ready engine. An answer is given only if every byte was sent before it and it was understood as a whole. */
-  scan(input: ScanInput, signal: AbortSignal): Promise<{ answer: Answer; engine: Engine }>;
+  scan(input: ScanInput, signal: AbortSignal): Promise<Scanned>;
+}
+
+export interface Scanned {
+  readonly answer: Answer;
+  readonly engine: Engine;
+  /** Bytes of the file that went to the engine, by what the connection took; 0 for what was refused unread. */
+  readonly sent: number;
 }
 
 export interface Clock {

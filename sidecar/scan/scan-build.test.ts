@@ -66,7 +66,7 @@ describe('scanBuild', () => {
     const { scan, scanner } = setUp({ a: new Uint8Array(200_000) });
     scanner.scan = async (input) => {
       for await (const _ of input.bytes) break;
-      return { answer: { kind: 'clean' }, engine: fakeEngine };
+      return { answer: { kind: 'clean' }, engine: fakeEngine, sent: 200_000 };
     };
     await expect(scan()).rejects.toMatchObject({ code: 'engine-reply' });
   });
@@ -82,7 +82,7 @@ describe('scanBuild', () => {
     const verdict = await scan();
     expect(verdict).toMatchObject({ kind: 'unscannable', engine: fakeEngine });
     expect(verdict.files).toEqual([
-      { name: 'a', size: 2000, sha256: '', answer: { kind: 'unscannable', reason: 'unscannable:too-large' }, ms: 0 },
+      { name: 'a', size: 2000, sha256: '', answer: { kind: 'unscannable', reason: 'unscannable:too-large' }, ms: 0, engine: null },
     ]);
     expect(store.streams).toBe(0);
     expect(story.text()).toContain('not read');

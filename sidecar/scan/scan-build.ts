@@ -1,8 +1,8 @@
 import { ScanError } from './errors.ts';
-import { fold, type JudgedFile } from './fold.ts';
+import { fold } from './fold.ts';
 import type { Answer, BuildFile, Check, Engine, FileVerdict, Verdict } from './model.ts';
 import { LARGE_BYTES, type Permit, type Permits } from './permits.ts';
-import type { BuildStore, Clock, FileStream, Scanner } from './ports.ts';
+import type { BuildStore, Clock, Digest, FileStream, Scanned, Scanner } from './ports.ts';
 import type { Story } from './story.ts';
 
 export interface ScanTools {
@@ -33,7 +33,7 @@ export async function scanBuild(check: Check, tools: ScanTools, progress: ScanPr
     check.files.map(async (file) => {
       try {
         const judged = await scanFile(check, file, tools, progress, signal);
-        progress.story.fileJudged(judged.file, judged.engine);
+        progress.story.fileJudged(judged);
         return judged;
       } catch (thrown) {
         const error = failureOf(thrown, signal);
@@ -51,16 +51,23 @@ function failureOf(thrown: unknown, signal: AbortSignal): ScanError {
   return ScanError.from(signal.aborted ? signal.reason : thrown);
 }
 
-async function scanFile(check: Check, file: BuildFile, tools: ScanTools, progress: ScanProgress, signal: AbortSignal): Promise<JudgedFile> {
+async function scanFile(
+  check: Check,
+  file: BuildFile,
+  tools: ScanTools,
+  progress: ScanProgress,
+  signal: AbortSignal,
+): Promise<FileVerdict> {
   const { scanner, clock } = tools;
   if (file.size > scanner.maxBytes) return tooLarge(file.name, file.size, 0);
   const { stream, permit, since } = await open(check, file, tools, progress, signal);
   progress.opened(file.name, stream);
   try {
     if (stream.size > scanner.maxBytes) return tooLarge(file.name, stream.size, clock.now() - since);
-    const { answer, engine } = await scanner.scan(stream, signal);
+    const { answer, engine, sent } = await scanner.scan(stream, signal);
     signal.throwIfAborted();
-    return { file: { ...verdictOf(file.name, stream.size, answer, clock.now() - since), sha256: digestOf(stream) }, engine };
+    const judged = { name: file.name, size: stream.size, answer, ms: Math.round(clock.now() - since), engine };
+    return { ...judged, sha256: isRefusedUnread(answer, sent, stream) ? '' : covered(stream, sent) };
   } finally {
     progress.closed(file.name);
     stream.close();
@@ -97,21 +104,37 @@ async function open(check: Check, file: BuildFile, tools: ScanTools, progress: S
   }
 }
 
-/** Independent of what the scanner says: no digest, no verdict. */
-function digestOf(stream: FileStream): string {
+/** Too large for each engine that there is: that may be said of what nobody has read. */
+function isRefusedUnread(answer: Answer, sent: Scanned['sent'], stream: FileStream): boolean {
+  return answer.kind === 'unscannable' && answer.reason === 'unscannable:too-large' && sent === 0 && stream.position === 0;
+}
+
+/**
+ * The digest of a file of which every byte that was announced was downloaded, sent and hashed, each counted by whoever did it.
+ * @throws ScanError where any two differ: no verdict, whatever the engine said.
+ */
+function covered(stream: FileStream, sent: number): string {
+  const { size: announced, position: downloaded } = stream;
+  if (downloaded > announced) throw new ScanError('download', `${announced} bytes were announced and ${downloaded} downloaded`);
+  if (downloaded < announced)
+    throw new ScanError('engine-reply', `the engine answered when ${downloaded} of ${announced} bytes had been downloaded`);
+  if (sent !== announced) throw new ScanError('engine-reply', `${announced} bytes were announced and ${sent} sent to the engine`);
+  const { sha256, bytes } = digestOf(stream);
+  if (bytes !== announced) throw new ScanError('download', `${announced} bytes were announced and ${bytes} hashed`);
+  return sha256;
+}
+
+function digestOf(stream: FileStream): Digest {
   try {
-    return stream.sha256();
+    return stream.digest();
   } catch (thrown) {
-    throw new ScanError('engine-reply', 'the engine answered before it had read the whole file', { cause: thrown });
+    throw new ScanError('download', 'a file that was read to its end has no digest', { cause: thrown });
   }
 }
 
-function tooLarge(name: string, size: number, ms: number): JudgedFile {
-  return { file: { ...verdictOf(name, size, { kind: 'unscannable', reason: 'unscannable:too-large' }, ms), sha256: '' }, engine: null };
-}
-
-function verdictOf(name: string, size: number, answer: Answer, ms: number): Omit<FileVerdict, 'sha256'> {
-  return { name, size, answer, ms: Math.round(ms) };
+function tooLarge(name: string, size: number, ms: number): FileVerdict {
+  const answer = { kind: 'unscannable', reason: 'unscannable:too-large' } as const;
+  return { name, size, sha256: '', answer, ms: Math.round(ms), engine: null };
 }
 
 /** A verdict names the engine whose limits it rests on; one that answers nothing at all is ready and has passed its canaries. */

@@ -8,7 +8,14 @@ it('tells what happened, one line an event, with the seconds since the claim', a
   const story = new Story(clock);
   story.add('claimed');
   await clock.advance(1250);
-  story.fileJudged({ name: 'a.zip', size: 7, sha256: 'aa', answer: { kind: 'infected', signature: 'Test.Signature' }, ms: 3 }, fakeEngine);
+  story.fileJudged({
+    name: 'a.zip',
+    size: 7,
+    sha256: 'aa',
+    answer: { kind: 'infected', signature: 'Test.Signature' },
+    ms: 3,
+    engine: fakeEngine,
+  });
   expect(story.text()).toBe(
     '+0.000s claimed\n+1.250s "a.zip": infected with Test.Signature, 7 bytes, by fake (ClamAV 1.4.3, signatures 27000)',
   );

@@ -22,7 +22,8 @@ export class Story {
     this.#lines.push(`+${seconds}s ${oneLine(text)}`);
   }
 
-  fileJudged(file: FileVerdict, engine: Engine | null): void {
+  fileJudged(file: FileVerdict): void {
+    const { engine } = file;
     const by = engine === null ? 'not read' : `by ${engineText(engine)}`;
     this.add(`${quoted(file.name)}: ${answerText(file.answer)}, ${file.size} bytes, ${by}`);
   }

@@ -1,5 +1,6 @@
 /** Every metric of the sidecar, as data: the instruments are made from it, and whatever documents or draws them reads it. */
 import { giveBackCodes } from '../../pb_hooks/lib/reasons.ts';
+import { canaryNames } from '../clamd/canary.ts';
 
 export interface MetricDefinition {
   readonly name: string;
@@ -75,6 +76,47 @@ export const catalogue = {
   buildsScanning: { name: 'pocketwarden_builds_scanning', help: 'Builds with at least one file in a stream.', type: 'gauge' },
   workerReady: { name: 'pocketwarden_worker_ready', help: '1 while the worker takes checks.', type: 'gauge' },
   engineUp: { name: 'pocketwarden_engine_up', help: '1 while the engine passes its canaries.', type: 'gauge', labels: { engine: null } },
+  canaryFailures: {
+    name: 'pocketwarden_canary_failures_total',
+    help: 'Canaries that an engine answered wrongly.',
+    type: 'counter',
+    labels: { canary: canaryNames },
+  },
+  canaryTimestamp: {
+    name: 'pocketwarden_engine_canary_timestamp_seconds',
+    help: 'When the engine last began a round of canaries that it answered rightly; absent before the first.',
+    type: 'gauge',
+    labels: { engine: null },
+  },
+  streamLimit: {
+    name: 'pocketwarden_engine_stream_limit_bytes',
+    help: 'Largest stream that the engine was measured to take.',
+    type: 'gauge',
+    labels: { engine: null },
+  },
+  scanLimit: {
+    name: 'pocketwarden_engine_scan_limit_bytes',
+    help: 'Largest file, with all that it unpacks to, that the engine was measured to look at whole.',
+    type: 'gauge',
+    labels: { engine: null },
+  },
+  recursionLimit: {
+    name: 'pocketwarden_engine_recursion_limit',
+    help: 'Archives in archives that the engine was measured to follow.',
+    type: 'gauge',
+    labels: { engine: null },
+  },
+  voidedBuilds: {
+    name: 'pocketwarden_voided_builds_total',
+    help: 'Builds whose verdict was taken back because its engine answered a canary wrongly, by whether they could be downloaded.',
+    type: 'counter',
+    labels: { was: ['open', 'closed'] },
+  },
+  voidsWaiting: {
+    name: 'pocketwarden_voids_waiting',
+    help: 'Engines found lying whose verdicts PocketBase has not taken back yet.',
+    type: 'gauge',
+  },
   engineInFlight: {
     name: 'pocketwarden_engine_scans_in_flight',
     help: 'Files being streamed to the engine.',

@@ -1,13 +1,29 @@
 /** One helper per business event: the log line and the count of it together, so that neither can be forgotten. */
+import { settingsOf } from '../clamd/canary.ts';
 import type { EngineEvent } from '../clamd/pool.ts';
 import type { StoreHealth } from '../pocketbase/health.ts';
 import type { ScanEvents } from '../scan/events.ts';
 import type { Check, FileVerdict, Verdict } from '../scan/model.ts';
+import type { VoidEvents } from '../scan/voider.ts';
 import { type Logger, stackOf } from './log.ts';
 import type { Metrics } from './metrics.ts';
 
 export function createEvents(log: Logger, metrics: Metrics) {
-  return { ...scanEvents(log, metrics), ...scannerEvents(log, metrics) };
+  return { ...scanEvents(log, metrics), ...voidEvents(log, metrics), ...scannerEvents(log, metrics) };
+}
+
+function voidEvents(log: Logger, metrics: Metrics): VoidEvents {
+  return {
+    voided(lie, { closed, rescanned }) {
+      metrics.voidedBuilds.inc({ was: 'open' }, closed);
+      metrics.voidedBuilds.inc({ was: 'closed' }, rescanned);
+      log.warn({ event: 'voided', ...lie, closed, rescanned }, 'verdicts taken back');
+    },
+    voidFailed(lie, error) {
+      const line = { event: 'void-failed', ...lie, code: error.code, why: error.message };
+      log.error(line, 'verdicts of a lying engine are not taken back yet, trying again');
+    },
+  };
 }
 
 function scanEvents(log: Logger, metrics: Metrics): ScanEvents {
@@ -82,13 +98,20 @@ function scannerEvents(log: Logger, metrics: Metrics) {
     engineChanged(event: EngineEvent): void {
       switch (event.kind) {
         case 'engine-ready': {
-          const line = { event: event.kind, engine: event.name, version: event.engine.version, signatures: event.engine.signatures };
+          const { name, engine, limits } = event;
+          const line = { event: event.kind, engine: name, version: engine.version, signatures: engine.signatures, limits };
           if (event.engine.signatures === 'test') log.warn(line, 'engine is ready, WITH TEST SIGNATURES ONLY: clean means nothing');
           else log.info(line, 'engine is ready');
           return;
         }
         case 'engine-down':
-          log.error({ event: event.kind, engine: event.name, why: event.why }, 'engine is not ready');
+          log.error({ event: event.kind, engine: event.name, why: event.why, settings: settingsOf(event.faults) }, 'engine is not ready');
+          return;
+        case 'canaries-failed':
+          for (const { canary } of event.faults) metrics.canaryFailures.inc({ canary });
+          return;
+        case 'engine-lied':
+          log.error({ event: event.kind, ...event.lie }, 'engine answers canaries wrongly: what it judged since then is closed again');
           return;
         case 'engine-gone':
           log.info({ event: event.kind, engine: event.name }, 'engine is gone from the name');

@@ -10,6 +10,7 @@ export interface MetricSources {
   hooksReady(): boolean;
   worker(): WorkerState;
   engines(): readonly EngineState[];
+  voidsWaiting(): number;
 }
 
 export type Metrics = ReturnType<typeof createMetrics>;
@@ -35,6 +36,8 @@ export function createMetrics(registry: Registry = new Registry()) {
     scanDuration: histogram(catalogue.scanDuration),
     scannedFiles: counter(catalogue.scannedFiles),
     scannedBytes: counter(catalogue.scannedBytes),
+    canaryFailures: counter(catalogue.canaryFailures),
+    voidedBuilds: counter(catalogue.voidedBuilds),
   };
 }
 
@@ -62,6 +65,7 @@ export function observe(metrics: Metrics, sources: MetricSources): void {
     });
   observeStore(sources, gauge, simple);
   observeEngines(sources, gauge);
+  simple(catalogue.voidsWaiting, () => sources.voidsWaiting());
   simple(catalogue.leasesHeld, () => sources.worker().held);
   simple(catalogue.buildsScanning, () => sources.worker().scanning);
   simple(catalogue.workerReady, () => Number(sources.worker().ready));
@@ -92,6 +96,10 @@ function observeEngines(sources: MetricSources, gauge: MakeGauge): void {
       }
     });
   perEngine(catalogue.engineUp, (state) => Number(state.ready));
+  perEngine(catalogue.canaryTimestamp, ({ canaryAt }) => (canaryAt === null ? null : Date.parse(canaryAt) / 1000));
+  perEngine(catalogue.streamLimit, ({ limits }) => limits?.stream ?? null);
+  perEngine(catalogue.scanLimit, ({ limits }) => limits?.scan ?? null);
+  perEngine(catalogue.recursionLimit, ({ limits }) => limits?.recursion ?? null);
   perEngine(catalogue.engineInFlight, (state) => state.inFlight);
   perEngine(catalogue.signatureAge, (state) => state.signatureAgeSeconds);
   perEngine(catalogue.signatureTimestamp, ({ engine }) => (engine?.signaturesAt ? Date.parse(engine.signaturesAt) / 1000 : null));

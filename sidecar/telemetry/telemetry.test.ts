@@ -23,8 +23,8 @@ const infected: Verdict = {
   kind: 'infected',
   engine: fakeEngine,
   files: [
-    { name, size: 100, sha256: 'aa', answer: { kind: 'infected', signature: 'Test.Signature' }, ms: 5 },
-    { name: 'big', size: 5000, sha256: '', answer: { kind: 'unscannable', reason: 'unscannable:too-large' }, ms: 0 },
+    { name, size: 100, sha256: 'aa', answer: { kind: 'infected', signature: 'Test.Signature' }, ms: 5, engine: fakeEngine },
+    { name: 'big', size: 5000, sha256: '', answer: { kind: 'unscannable', reason: 'unscannable:too-large' }, ms: 0, engine: null },
   ],
 };
 
@@ -45,7 +45,20 @@ function setUp() {
     health: () => ({ ...health, problems: [] }),
     hooksReady: () => true,
     worker: () => ({ ready: true, why: null, held: 4, scanning: 2 }),
-    engines: () => [{ name: 'clamd:3310', ready: true, why: null, engine: fakeEngine, inFlight: 1, signatureAgeSeconds: 60 }],
+    engines: () => [
+      {
+        name: 'clamd:3310',
+        ready: true,
+        why: null,
+        faults: [],
+        engine: fakeEngine,
+        limits: fakeEngine.limits,
+        canaryAt: fakeEngine.canaryAt,
+        inFlight: 1,
+        signatureAgeSeconds: 60,
+      },
+    ],
+    voidsWaiting: () => 1,
   });
   observeProcess(metrics.registry, '0.1.0', '1');
   return { lines, events, metrics, exposed: () => metrics.registry.metrics() };

@@ -30,7 +30,7 @@ export function buildStoreContract(subject: () => BuildStoreSubject): void {
     expect(stream.size).toBe(length);
     expect((await read(stream.bytes)).equals(content)).toBe(true);
     expect(stream.position).toBe(length);
-    expect(stream.sha256()).toBe(createHash('sha256').update(content).digest('hex'));
+    expect(stream.digest()).toEqual({ sha256: createHash('sha256').update(content).digest('hex'), bytes: length });
     stream.close();
     stream.close();
   });
@@ -43,7 +43,7 @@ export function buildStoreContract(subject: () => BuildStoreSubject): void {
       expect(stream.position).toBe(chunk.length);
       break;
     }
-    expect(() => stream.sha256()).toThrow();
+    expect(() => stream.digest()).toThrow();
     stream.close();
   });
 

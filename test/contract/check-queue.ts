@@ -1,5 +1,6 @@
 /** What every CheckQueue must do. Run on the fake and on the adapter over a real PocketBase. */
 import { expect, it } from 'vitest';
+import { fakeEngine } from '../../sidecar/scan/fakes.ts';
 import type { Check, FileVerdict, Outcome, Settlement } from '../../sidecar/scan/model.ts';
 import type { CheckQueue } from '../../sidecar/scan/ports.ts';
 
@@ -103,7 +104,7 @@ function settlement(check: Check, outcome: Outcome = verdict(check, { kind: 'cle
 }
 
 function verdict(check: Check, answer: FileVerdict['answer']): Outcome {
-  const files = check.files.map(({ name }) => ({ name, size: 3, sha256: 'ab'.repeat(32), answer, ms: 1 }));
-  const engine = { name: 'contract', version: '1.4.3', signatures: 27_000, signaturesAt: '2026-01-01T00:00:00.000Z' };
+  const engine = { ...fakeEngine, name: 'contract' };
+  const files = check.files.map(({ name }) => ({ name, size: 3, sha256: 'ab'.repeat(32), answer, ms: 1, engine }));
   return { kind: 'verdict', verdict: { kind: answer.kind, files, engine } };
 }

@@ -119,7 +119,7 @@ describe('an engine', () => {
     await running.pool.ready(never);
     await proxy.behave({ kind: 'replace', reply: (whole) => Buffer.from(whole.toString().replace(/^stream: .*/, 'stream: OK\0')) });
     await eventually('the canary fails', () => running.pool.state()[0]?.why?.includes('EICAR'));
-    expect(running.events.map((event) => event.kind)).toEqual(['engine-ready', 'engine-down']);
+    expect(running.events.map((event) => event.kind)).toEqual(['engine-ready', 'canaries-failed', 'engine-lied', 'engine-down']);
   });
 
   it('proves itself anew when its version changes, long before the next canary is due', async () => {

@@ -10,6 +10,7 @@ import { createBuildStore } from '../../sidecar/pocketbase/build-store.ts';
 import { createCheckQueue } from '../../sidecar/pocketbase/check-queue.ts';
 import { HealthMonitor } from '../../sidecar/pocketbase/health.ts';
 import { Session } from '../../sidecar/pocketbase/session.ts';
+import { fakeEngine } from '../../sidecar/scan/fakes.ts';
 import type { Check } from '../../sidecar/scan/model.ts';
 import { buildStoreContract } from '../contract/build-store.ts';
 import { checkQueueContract } from '../contract/check-queue.ts';
@@ -29,7 +30,8 @@ beforeEach(async () => {
 });
 
 const newSession = () => new Session({ url: pb.url, ...superuser });
-const newQueue = (session = newSession()) => createCheckQueue({ session, worker: 'contract', leaseSeconds: 60, maxRetries: 3 });
+const newQueue = (session = newSession(), signatures: number | null = null) =>
+  createCheckQueue({ session, worker: 'contract', leaseSeconds: 60, maxRetries: 3, signatures: () => signatures });
 
 async function claimOne(): Promise<Check> {
   const { checks } = await newQueue().claim({ max: 1, alone: true }, never);
@@ -62,24 +64,24 @@ describe('the check queue of PocketBase', () => {
       sha256: 'ab'.repeat(32),
       answer: { kind: 'infected', signature: 'Test.Signature-1' },
       ms: 2,
+      engine: fakeEngine,
     } as const;
-    const engine = { name: 'clamd:3310', version: '1.4.3', signatures: 27_000, signaturesAt: '2026-01-01T00:00:00.000Z' };
-    const outcome = { kind: 'verdict', verdict: { kind: 'infected', files: [file], engine } } as const;
+    const outcome = { kind: 'verdict', verdict: { kind: 'infected', files: [file], engine: fakeEngine } } as const;
     await newQueue().settle([{ check, outcome, log: 'a story' }], never);
     expect(await checkOf(pb, build)).toMatchObject({
       status: 'infected',
       open: false,
       virus_name: 'Test.Signature-1',
-      engine,
+      engine: fakeEngine,
       log: expect.stringContaining('a story'),
     });
   });
 
   it('names what PocketBase refuses as invalid', async () => {
     await upload(pb, { 'a.txt': 'abc', 'b.txt': 'abc' });
+    const engine = { ...fakeEngine, signaturesAt: null };
     const check = await claimOne();
-    const file = { name: check.files[0]!.name, size: 3, sha256: 'ab'.repeat(32), answer: { kind: 'clean' }, ms: 2 } as const;
-    const engine = { name: 'clamd:3310', version: '1.4.3', signatures: 27_000, signaturesAt: null };
+    const file = { name: check.files[0]!.name, size: 3, sha256: 'ab'.repeat(32), answer: { kind: 'clean' }, ms: 2, engine } as const;
     const outcome = { kind: 'verdict', verdict: { kind: 'clean', files: [file], engine } } as const;
     const { lost, refused } = await newQueue().settle([{ check, outcome, log: '' }], never);
     expect(lost.size).toBe(0);
@@ -125,7 +127,7 @@ describe('the build store of PocketBase', () => {
     const chunks: Uint8Array[] = [];
     for await (const chunk of stream.bytes) chunks.push(chunk);
     expect(Buffer.concat(chunks).equals(content)).toBe(true);
-    expect(stream.sha256()).toBe(createHash('sha256').update(content).digest('hex'));
+    expect(stream.digest().sha256).toBe(createHash('sha256').update(content).digest('hex'));
     expect(cutter.connections()).toBe(4);
   });
 
@@ -145,7 +147,7 @@ describe('the build store of PocketBase', () => {
     }
     await restarted;
     expect(length).toBe(content.length);
-    expect(stream.sha256()).toBe(createHash('sha256').update(content).digest('hex'));
+    expect(stream.digest().sha256).toBe(createHash('sha256').update(content).digest('hex'));
   });
 
   it('opens files with hostile names', async () => {

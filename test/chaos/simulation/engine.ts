@@ -1,10 +1,12 @@
 /** One engine for all sidecars, which dies of some files and is started again. */
 import { ScanError } from '../../../sidecar/scan/errors.ts';
-import type { Answer, Engine } from '../../../sidecar/scan/model.ts';
+import { fakeEngine } from '../../../sidecar/scan/fakes.ts';
+import type { Answer } from '../../../sidecar/scan/model.ts';
+import type { Scanned } from '../../../sidecar/scan/ports.ts';
 import type { ProcessClock, SimulatedTime } from './clock.ts';
 import type { SimulatedFile } from './pocketbase.ts';
 
-const engine: Engine = { name: 'simulated', version: '1.4.6', signatures: 27_000, signaturesAt: null };
+const engine = { ...fakeEngine, name: 'simulated' };
 const RESTART_MS = 3_000;
 const HANG_MS = 20_000;
 
@@ -53,7 +55,7 @@ export class SimulatedEngine {
     });
   }
 
-  look(file: SimulatedFile, process: ProcessClock, signal: AbortSignal): Promise<{ answer: Answer; engine: Engine }> {
+  look(file: SimulatedFile, process: ProcessClock, signal: AbortSignal): Promise<Scanned> {
     if (!this.#isUp) return Promise.reject(new ScanError('engine-unavailable', 'the engine is away'));
     return new Promise((resolve, reject) => {
       const fail = (why: ScanError) => {
@@ -67,7 +69,7 @@ export class SimulatedEngine {
         if (file.nature === 'kills engine') return this.die();
         if (file.nature === 'hangs engine') return fail(new ScanError('engine-reply', 'no reply in time'));
         this.#looking.delete(fail);
-        process.wake(() => resolve({ answer: answerOf(file), engine }));
+        process.wake(() => resolve({ answer: answerOf(file), engine, sent: 0 }));
       });
     });
   }

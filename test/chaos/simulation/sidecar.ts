@@ -159,7 +159,7 @@ export class SimulatedSidecar {
       size: 0,
       bytes,
       position: 0,
-      sha256: () => SHA256,
+      digest: () => ({ sha256: SHA256, bytes: 0 }),
       close: () => {
         if (isOpen && process === this.#process) this.#streams--;
         isOpen = false;
