@@ -1,6 +1,7 @@
 /** GET /api/av/builds/{id}: where a build stands, for whoever may view it. */
 import { buildsCollectionId, CHECKS, HISTORY } from './checks.ts';
 import { dateMs } from './dates.ts';
+import { uncountedDownloads } from './downloads.ts';
 import { READABLE_ENTRY } from './history.ts';
 import { remembered } from './memo.ts';
 import { isReason, reasons } from './reasons.ts';
@@ -30,7 +31,17 @@ function visibleBuild(e: core.RequestEvent): core.Record {
 }
 
 function answerOf(app: CoreApp, build: core.Record, superuser: boolean): BuildAnswer {
-  const columns = { id: '', status: '', open: false, reason: '', virus_name: '', pending_since: '', scan_time: '', updated: '' };
+  const columns = {
+    id: '',
+    status: '',
+    open: false,
+    reason: '',
+    virus_name: '',
+    pending_since: '',
+    scan_time: '',
+    updated: '',
+    downloads: 0,
+  };
   const rows = arrayOf(new DynamicModel(columns));
   app
     .db()
@@ -54,7 +65,7 @@ function answerOf(app: CoreApp, build: core.Record, superuser: boolean): BuildAn
     ...wordsFor(cell('reason')),
     position: status === 'pending' ? positionOf(app, cell('id'), cell('pending_since')) : null,
     since: since === 0 ? null : new Date(since).toISOString(),
-    ...(superuser && { virusName: cell('virus_name') }),
+    ...(superuser && { virusName: cell('virus_name'), downloads: Number(check['downloads']) + uncountedDownloads(app, build.id) }),
   };
 }
 

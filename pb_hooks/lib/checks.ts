@@ -27,6 +27,7 @@ const columns = {
   releasedBy: 'released_by',
   releasedAt: 'released_at',
   releaseReason: 'release_reason',
+  shutBy: 'shut_by',
   scanTime: 'scan_time',
 } as const satisfies { [K in keyof Patch]-?: string };
 const dates = new Set<keyof Patch>(['notBefore', 'rescanAt', 'pendingSince', 'leaseUntil', 'releasedAt', 'scanTime']);
@@ -45,7 +46,7 @@ export function collectionIds(app: CoreApp): { builds: string; checks: string; h
       return app.findCollectionByNameOrId(name).id;
     } catch {
       throw new Error(
-        `Pocketwarden: the collection ${name} is missing. Run "migrate down 7" and "migrate up" with its migrations to make it again.`,
+        `Pocketwarden: the collection ${name} is missing. Run "migrate down 8" and "migrate up" with its migrations to make it again.`,
       );
     }
   };
@@ -67,12 +68,23 @@ export function stateOf(check: core.Record): CheckState {
     leaseToken: check.getString('lease_token'),
     worker: check.getString('worker'),
     releasedBy: check.getString('released_by'),
-    findings: check.getString('released_by') === '' ? '' : findingsOf(JSON.parse(check.getString('files') || '[]') ?? []),
+    shutBy: check.getString('shut_by'),
+    findings: check.getString('released_by') + check.getString('shut_by') === '' ? '' : findingsOf(verdictsOf(check)),
   };
 }
 
-/** Sets what the patch changes; what `before` is known to hold already is left alone, since every set crosses into Go. */
+/** What an engine said of each file; none where it has said nothing. */
+export function verdictsOf(check: core.Record): WireFileVerdict[] {
+  return JSON.parse(check.getString('files') || '[]') ?? [];
+}
+
+/** Sets what the patch changes, and with it since when the build is open; what `before` is known to hold already is left alone, since every set crosses into Go. */
 export function apply(check: core.Record, patch: Patch, before: Partial<CheckState> = {}): void {
+  if (patch.open === false) check.set('opened_at', '');
+  if (patch.open === true && !check.getBool('open')) {
+    check.set('opened_at', dateText(Date.now()));
+    check.set('downloads', 0);
+  }
   for (const key of Object.keys(patch) as (keyof Patch)[]) {
     if (key in before && before[key as keyof CheckState] === patch[key]) continue;
     const value = patch[key];

@@ -2,10 +2,13 @@
 import { CHECKS, HISTORY } from './checks.ts';
 import { countChecks } from './counts.ts';
 import { dateMs } from './dates.ts';
-import { wouldRefuseCount } from './gate-monitor.ts';
+import { foundLaterCount } from './found-later.ts';
+import { wouldRefuse } from './gate-monitor.ts';
 import { historyProblem } from './history.ts';
 import { journalProblems } from './journal.ts';
-import { gateMode, gateModeProblem, secret, sidecarUrl } from './settings.ts';
+import { policyProblem } from './policy.ts';
+import { allowUnscannable, gateMode, gateModeProblem, secret, sidecarUrl } from './settings.ts';
+import { VOIDS } from './void-record.ts';
 import { type HealthAnswer, HOOKS_VERSION } from './wire.ts';
 
 const SCHEMA_VERSION = 1;
@@ -20,13 +23,14 @@ export function health(e: core.RequestEvent): void {
     counts: counts.byStatus,
     reasons: counts.byReason,
     oldestPendingSeconds: oldestPendingSeconds(e.app),
-    wouldRefuse: wouldRefuseCount(e.app),
+    wouldRefuse: wouldRefuse(e.app),
+    foundLater: foundLaterCount(e.app),
   };
   e.json(200, answer);
 }
 
 function problems(app: CoreApp): string[] {
-  const found: (string | null)[] = [gateModeProblem()];
+  const found: (string | null)[] = [gateModeProblem(), policyProblem(allowUnscannable())];
   if (gateMode() === 'off') found.push('AV_GATE=off: every build can be downloaded, scanned or not.');
   if (gateMode() === 'monitor') found.push('AV_GATE=monitor: nothing is refused, only noted.');
   found.push(attempt(historyProblem));
@@ -52,8 +56,9 @@ function attempt(ask: () => string | null): string | null {
 
 function missingColumns(app: CoreApp): string | null {
   app.findCachedCollectionByNameOrId(HISTORY);
+  app.findCachedCollectionByNameOrId(VOIDS);
   const fields = app.findCachedCollectionByNameOrId(CHECKS).fields;
-  return fields.getByName('open') && fields.getByName('pending_since')
+  return fields.getByName('open') && fields.getByName('opened_at')
     ? null
     : `${CHECKS} lacks columns: apply the migrations of Pocketwarden.`;
 }

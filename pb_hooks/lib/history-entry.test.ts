@@ -37,6 +37,8 @@ describe('an entry of the history', () => {
       log: 'l',
       waited: 1.5,
       wasOpen: true,
+      openSeconds: 3.5,
+      downloads: 2,
       by: 'ana@example.com',
       note: 'n',
     } as const satisfies Required<Omit<HistoryEvent, 'files'>> & { files: unknown };

@@ -21,11 +21,14 @@ export interface HistoryEvent {
   open?: boolean;
   /** Whether its files could be downloaded until now; undefined for what was never judged before. */
   wasOpen?: boolean | undefined;
+  /** Of what closes: how long it could be downloaded, and roughly how often it was. */
+  openSeconds?: number | undefined;
+  downloads?: number | undefined;
   reason?: string | undefined;
   virusName?: string | undefined;
   rescan?: boolean;
   revision?: number;
-  engine?: EngineInfo;
+  engine?: EngineInfo | Pick<EngineInfo, 'name'>;
   /** Their `ms` is left out. */
   files?: WireFileVerdict[];
   worker?: string;
@@ -47,6 +50,7 @@ const keys = [
   'canaryAt',
   'check',
   'code',
+  'downloads',
   'engine',
   'event',
   'files',
@@ -55,6 +59,7 @@ const keys = [
   'name',
   'note',
   'open',
+  'openSeconds',
   'reason',
   'recursion',
   'rescan',

@@ -12,11 +12,14 @@ import {
   isRescan,
   lapsed,
   type Patch,
+  policyReleased,
+  policyRevoked,
   released,
   rescanAsked,
   revoked,
   settled,
   statuses,
+  voided,
 } from './rules.ts';
 
 const now = 1_800_000_000_000;
@@ -24,6 +27,8 @@ type Whole = CheckState & Required<Patch>;
 const fresh = (some: Partial<Whole> = {}): Whole => ({ ...(begin(true, 1, now) as Whole), findings: '', ...some });
 const scanning = (patch: Patch = {}): Whole =>
   fresh({ status: 'scanning', leaseToken: 't', leaseUntil: now + 60_000, worker: 'w', ...patch });
+const policy = { by: 'policy:zstd', note: 'it is allowed' };
+const byPolicy = { releasedBy: policy.by, releasedAt: now, releaseReason: policy.note, open: true };
 const release = { releasedBy: 'ana', releasedAt: now, releaseReason: 'known tool', open: true };
 
 const state = fc
@@ -33,7 +38,7 @@ const state = fc
     lapses: fc.nat(3),
     suspect: fc.boolean(),
     virusName: fc.constantFrom('', 'A', 'B'),
-    releasedBy: fc.constantFrom('', 'ana'),
+    releasedBy: fc.constantFrom('', 'ana', 'policy:zstd'),
     revision: fc.nat(9),
   })
   .map((some): Whole => {
@@ -65,10 +70,15 @@ const step: fc.Arbitrary<Step> = fc.oneof(
         settled(before, { kind: 'infected', virusName }, virusName, now),
   ),
   fc.constant<Step>((before) => settled(before, { kind: 'unscannable', reason: 'unscannable:lz4' }, 'lz4', now)),
+  fc.constantFrom(voided, policyRevoked).map(
+    (end): Step =>
+      (before) =>
+        end(before, now),
+  ),
   fc.constantFrom('revoke', 'rescan').map(
     (kind): Step =>
       (before) => {
-        const decided = kind === 'rescan' ? rescanAsked(before, now) : revoked(before);
+        const decided = kind === 'rescan' ? rescanAsked(before, now) : revoked(before, 'eve');
         return typeof decided === 'string' ? null : decided;
       },
   ),
@@ -149,6 +159,72 @@ describe('the next state of a check', () => {
     expect(again('zstd, lz4')).toMatchObject({ open: false, releasedBy: '' });
     const failed = fresh({ status: 'error', reason: 'download', ...release, findings: '' });
     expect(settled(failed, { kind: 'unscannable', reason: 'unscannable:zstd' }, '', now)).toMatchObject({ open: false, releasedBy: '' });
+  });
+
+  it('lets a policy release what no engine can judge, and keeps that as it is while nothing changes', () => {
+    const unscannable = { kind: 'unscannable', reason: 'unscannable:zstd' } as const;
+    expect(settled(scanning(), unscannable, 'zstd', now, policy)).toMatchObject({ status: 'error', ...byPolicy });
+    const opened = fresh({ status: 'error', reason: 'unscannable:zstd', ...byPolicy, findings: 'zstd' });
+    expect(settled(opened, unscannable, 'zstd', now + 1, policy)).not.toHaveProperty('releasedAt');
+    expect(settled(opened, unscannable, 'zstd', now + 1, policy)).toMatchObject({ open: true });
+    expect(settled(opened, unscannable, 'zstd, lz4', now + 1, { by: 'policy:lz4,zstd', note: 'both' })).toMatchObject({
+      open: true,
+      releasedBy: 'policy:lz4,zstd',
+      releasedAt: now + 1,
+    });
+    expect(settled(opened, unscannable, 'zstd', now, null)).toMatchObject({ open: false, releasedBy: '', releasedAt: 0 });
+    expect(settled(opened, { kind: 'infected', virusName: 'A' }, 'A', now, policy)).toMatchObject({ open: false, releasedBy: '' });
+    expect(filesChanged(opened, 'added', true, now)).toMatchObject({ open: false, releasedBy: '', status: 'pending' });
+  });
+
+  it('never lets a policy keep open what is infected', () => {
+    const odd = fresh({ status: 'infected', virusName: 'A', ...byPolicy, findings: 'A' });
+    expect(settled(odd, { kind: 'infected', virusName: 'A' }, 'A', now, policy)).toMatchObject({ open: false, releasedBy: '' });
+  });
+
+  it('holds to what a person decided about the same findings, against any policy', () => {
+    const unscannable = { kind: 'unscannable', reason: 'unscannable:zstd' } as const;
+    const shut = { ...fresh({ status: 'error', reason: 'unscannable:zstd', ...byPolicy, findings: 'zstd' }) };
+    Object.assign(shut, revoked(shut, 'eve'));
+    expect(shut).toMatchObject({ open: false, releasedBy: '', shutBy: 'eve' });
+    const again = settled(shut, unscannable, 'zstd', now, policy);
+    expect(again).toMatchObject({ open: false });
+    expect({ ...shut, ...again }).toMatchObject({ shutBy: 'eve' });
+    expect(policyReleased({ ...shut, ...again }, policy, now)).toBeNull();
+    expect(settled(shut, unscannable, 'zstd in another file', now, policy)).toMatchObject({ open: true, shutBy: '' });
+    expect(settled(shut, { kind: 'clean' }, '', now)).toMatchObject({ open: true, shutBy: '' });
+    expect(filesChanged(shut, 'added', true, now)).toMatchObject({ shutBy: '' });
+    expect(released(shut, 'ana', 'why', now)).toMatchObject({ open: true, shutBy: '' });
+    const kept = fresh({ status: 'error', reason: 'unscannable:zstd', ...release, findings: 'zstd' });
+    expect({ ...kept, ...settled(kept, unscannable, 'zstd', now, policy) }).toMatchObject({ open: true, releasedBy: 'ana' });
+  });
+
+  it('opens by a later policy only what no person decided about, and takes back only what a policy opened', () => {
+    const closed = fresh({ status: 'error', reason: 'unscannable:zstd' });
+    expect(policyReleased(closed, policy, now)).toMatchObject(byPolicy);
+    for (const some of [{ shutBy: 'eve' }, release, { reason: 'download' as const }, { status: 'infected' as const }])
+      expect(policyReleased({ ...closed, ...some }, policy, now)).toBeNull();
+    expect(policyRevoked({ ...closed, ...byPolicy })).toEqual({ open: false, releasedBy: '', releasedAt: 0, releaseReason: '' });
+    expect(policyRevoked({ ...closed, ...release })).toBeNull();
+  });
+
+  it('closes what a lying engine let out, and has all of it looked at again', () => {
+    expect(voided(fresh({ status: 'clean', open: true, revision: 7, leaseToken: 't', leaseUntil: now }), now)).toMatchObject({
+      status: 'pending',
+      open: false,
+      revision: 7,
+      leaseToken: '',
+      pendingSince: now,
+    });
+    expect(voided(fresh({ status: 'infected' }), now)).toMatchObject({ rescanAt: now });
+    const released = voided(fresh({ status: 'infected', ...release }), now);
+    expect(released).toMatchObject({ rescanAt: now });
+    expect(released).not.toHaveProperty('open');
+    const allowed = fresh({ status: 'error', reason: 'unscannable:zstd', ...byPolicy });
+    expect(voided(allowed, now)).toMatchObject({ rescanAt: now, open: false, releasedBy: '' });
+    expect(voided({ ...allowed, rescanAt: now }, now)).toMatchObject({ open: false, releasedBy: '' });
+    expect(voided(fresh({ status: 'infected', rescanAt: now }), now)).toBeNull();
+    for (const status of ['pending', 'scanning'] as const) expect(voided(fresh({ status }), now)).toBeNull();
   });
 
   it('closes a clean build at once when a rescan finds or cannot judge', () => {
@@ -255,7 +331,7 @@ describe('what a person decides', () => {
   it('releases what is infected or in error, and nothing else', () => {
     for (const status of statuses) {
       const releasable = status === 'infected' || status === 'error';
-      const expected = { open: true, releasedBy: 'ana', releasedAt: now, releaseReason: 'why' };
+      const expected = { open: true, releasedBy: 'ana', releasedAt: now, releaseReason: 'why', shutBy: '' };
       expect(released(fresh({ status }), 'ana', 'why', now)).toEqual(releasable ? expected : 'not_releasable');
     }
     expect(released(fresh({ status: 'error', reason: 'no-files' }), 'ana', 'why', now)).toBe('not_releasable');
@@ -263,8 +339,14 @@ describe('what a person decides', () => {
   });
 
   it('closes again what was released, and nothing else', () => {
-    expect(revoked(fresh({ status: 'infected', ...release }))).toEqual({ open: false, releasedBy: '', releasedAt: 0, releaseReason: '' });
-    for (const status of statuses) expect(revoked(fresh({ status }))).toBe('not_released');
+    expect(revoked(fresh({ status: 'infected', ...release }), 'eve')).toEqual({
+      open: false,
+      releasedBy: '',
+      releasedAt: 0,
+      releaseReason: '',
+      shutBy: '',
+    });
+    for (const status of statuses) expect(revoked(fresh({ status }), 'eve')).toBe('not_released');
   });
 
   it('has what was judged scanned again, its gate as it is', () => {

@@ -25,13 +25,24 @@ interface Shared {
   /** Kept after the lease has ended, so that a repeated settle is recognised. */
   leaseToken: string;
   worker: string;
+  /** A person's e-mail, or `policy:` and the formats that a policy lets through. */
   releasedBy: string;
+  /** Who took a release back; no policy opens the same findings again. */
+  shutBy: string;
 }
 
 /** What they read. */
 export interface CheckState extends Shared {
-  /** What was found when it was released, as one text; '' where it is not released. */
+  /** What was found when it was released or shut by a person, as one text; '' where it is neither. */
   findings: string;
+}
+
+/** An operator's standing order to let through what cannot be judged, as it applies to one build. */
+export interface Policy {
+  /** `policy:` and the formats of this build that it allows. */
+  by: string;
+  /** The reason of the release, as a sentence. */
+  note: string;
 }
 
 /** What they write. */
@@ -52,6 +63,7 @@ const BACKOFF_CAP_MS = 300_000;
 const RESCAN_BACKOFF_MS = 24 * 3_600_000;
 
 const noRelease: Patch = { releasedBy: '', releasedAt: 0, releaseReason: '' };
+const noDecision: Patch = { ...noRelease, shutBy: '' };
 const noLease: Patch = { leaseToken: '', leaseUntil: 0, worker: '' };
 const endedLease: Patch = { leaseUntil: 0, worker: '' };
 const noFailures: Patch = { attempts: 0, lapses: 0, suspect: false, notBefore: 0 };
@@ -59,7 +71,7 @@ const noFailures: Patch = { attempts: 0, lapses: 0, suspect: false, notBefore: 0
 /** A check that begins: waiting, or `no-files` where there is nothing to judge. Closed in any case. */
 export function begin(hasFiles: boolean, revision: number, now: number): Patch {
   return {
-    ...noRelease,
+    ...noDecision,
     ...noLease,
     ...noFailures,
     status: hasFiles ? 'pending' : 'error',
@@ -126,28 +138,62 @@ export function hasGivenUp(patch: Patch): boolean {
   return patch.status === 'error' || patch.attempts === 0;
 }
 
-/** An engine's verdict replaces whatever was said before. `clean` opens; a release survives only the finding it was given for. */
+/**
+ * An engine's verdict replaces whatever was said before. `clean` opens; a person's decision survives only the finding it was given for.
+ * `policy` is the one that allows every file of an unscannable build which is not clean.
+ */
 export function settled(
   state: CheckState,
   verdict: { kind: 'clean' } | { kind: 'infected'; virusName: string } | { kind: 'unscannable'; reason: UnscannableReason },
   findings: string,
   now: number,
+  policy: Policy | null = null,
 ): Patch {
   const ended: Patch = { ...noFailures, ...endedLease, rescanAt: 0, pendingSince: 0, scanTime: now };
   switch (verdict.kind) {
     case 'clean':
-      return { ...ended, ...noRelease, status: 'clean', open: true, reason: '', virusName: '' };
+      return { ...ended, ...noDecision, status: 'clean', open: true, reason: '', virusName: '' };
     case 'infected': {
-      const kept = isReleased(state) && state.status === 'infected' && state.findings === findings;
-      return { ...ended, ...(kept ? {} : noRelease), status: 'infected', open: kept, reason: '', virusName: verdict.virusName };
+      const kept = isSame(state, 'infected', findings) && isReleasedByPerson(state);
+      return { ...ended, ...(kept ? {} : noDecision), status: 'infected', open: kept, reason: '', virusName: verdict.virusName };
     }
     case 'unscannable': {
-      const kept = isReleased(state) && state.status === 'error' && state.findings === findings;
-      return { ...ended, ...(kept ? {} : noRelease), status: 'error', open: kept, reason: verdict.reason, virusName: '' };
+      const gate = gateOfUnscannable(state, isSame(state, 'error', findings), policy, now);
+      return { ...ended, ...gate, status: 'error', reason: verdict.reason, virusName: '' };
     }
     default:
       return verdict satisfies never;
   }
+}
+
+function gateOfUnscannable(state: CheckState, same: boolean, policy: Policy | null, now: number): Patch {
+  if (same && isReleasedByPerson(state)) return { open: true };
+  if (same && state.shutBy !== '') return { ...noRelease, open: false };
+  if (policy === null) return { ...noDecision, open: false };
+  return same && state.releasedBy === policy.by ? { open: true } : { ...releasedTo(policy, now), shutBy: '' };
+}
+
+/** A policy that came after the verdict opens it, unless a person decided about it. Null: nothing changes. */
+export function policyReleased(state: CheckState, policy: Policy, now: number): Patch | null {
+  if (state.status !== 'error' || !state.reason.startsWith('unscannable:')) return null;
+  return state.releasedBy === '' && state.shutBy === '' ? releasedTo(policy, now) : null;
+}
+
+/** The policy that opened it is taken away. Null: it was no policy. */
+export function policyRevoked(state: CheckState): Patch | null {
+  return isPolicy(state.releasedBy) ? { ...noRelease, open: false } : null;
+}
+
+/**
+ * An engine that judged it was lying, so nothing that it said counts: what was clean waits for a new verdict, what was closed is looked
+ * at again. A person's release stands by itself; a policy's needed the engine to have found nothing. Null: nothing changes.
+ */
+export function voided(state: CheckState, now: number): Patch | null {
+  if (!isRescan(state)) return null;
+  if (state.status === 'clean') return begin(true, state.revision, now);
+  const again = rescanAsked(state, now);
+  if (isPolicy(state.releasedBy)) return { ...noRelease, ...(typeof again === 'string' ? {} : again), open: false };
+  return typeof again === 'string' ? null : again;
 }
 
 /** Why a person's decision changes nothing. The `already_…` are no refusals: what was asked for is so. */
@@ -157,13 +203,13 @@ export type DecisionCode = 'not_releasable' | 'already_released' | 'not_released
 export function released(state: CheckState, by: string, reason: string, now: number): Patch | DecisionCode {
   if ((state.status !== 'infected' && state.status !== 'error') || state.reason === 'no-files') return 'not_releasable';
   if (state.releasedBy !== '') return 'already_released';
-  return { open: true, releasedBy: by, releasedAt: now, releaseReason: reason };
+  return { ...releasedTo({ by, note: reason }, now), shutBy: '' };
 }
 
-/** A person takes a release back. */
-export function revoked(state: CheckState): Patch | DecisionCode {
+/** A person takes a release back. No policy opens it again while its findings stay the same. */
+export function revoked(state: CheckState, by: string): Patch | DecisionCode {
   if (state.releasedBy === '') return 'not_released';
-  return { ...noRelease, open: state.status === 'clean' };
+  return { ...noRelease, open: state.status === 'clean', shutBy: state.status === 'error' ? by : '' };
 }
 
 /** What may have been the end of the engine or of its worker: a scan that a person asks for has nothing else beside it. */
@@ -194,9 +240,22 @@ export function imported(status: Status, virusName: string, trustClean: boolean,
   return begin(hasFiles, 0, now);
 }
 
-/** A release given without a finding, after a scan that failed, holds for no finding at all. */
-function isReleased(state: CheckState): boolean {
-  return state.releasedBy !== '' && state.findings !== '';
+/** Whether a policy released it, not a person. */
+export function isPolicy(releasedBy: string): boolean {
+  return releasedBy.startsWith('policy:');
+}
+
+function releasedTo({ by, note }: Policy, now: number): Patch {
+  return { open: true, releasedBy: by, releasedAt: now, releaseReason: note };
+}
+
+function isReleasedByPerson(state: CheckState): boolean {
+  return state.releasedBy !== '' && !isPolicy(state.releasedBy);
+}
+
+/** A decision about no finding at all, after a scan that failed, holds for none. */
+function isSame(state: CheckState, status: Status, findings: string): boolean {
+  return state.status === status && state.findings !== '' && state.findings === findings;
 }
 
 function requeued(state: CheckState): Patch {

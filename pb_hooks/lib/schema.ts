@@ -30,6 +30,9 @@ function shape(buildsId: string): FieldShape[] {
     { name: 'released_by', type: 'text', max: 300 },
     { name: 'released_at', type: 'date' },
     { name: 'release_reason', type: 'text', max: 2000 },
+    { name: 'shut_by', type: 'text', max: 300 },
+    { name: 'opened_at', type: 'date' },
+    { name: 'downloads', type: 'number', onlyInt: true },
     { name: 'created', type: 'autodate', onCreate: true },
     { name: 'updated', type: 'autodate', onCreate: true, onUpdate: true },
   ];
@@ -44,6 +47,7 @@ const indexes: [name: string, unique: boolean, columns: string, where: string][]
   ['idx_av_build_checks_pending', false, '`pending_since`, `id`', "`status` = 'pending'"],
   ['idx_av_build_checks_lease', false, '`lease_until`, `suspect`', "`lease_until` != ''"],
   ['idx_av_build_checks_suspect', false, '`updated`', '`suspect` = TRUE'],
+  ['idx_av_build_checks_released', false, '`released_by`', "`released_by` != ''"],
   ['idx_av_build_checks_rescan', false, '`rescan_at`', "`rescan_at` != ''"],
 ];
 

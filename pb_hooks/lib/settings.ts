@@ -15,6 +15,11 @@ export function gateModeProblem(): string | null {
   return 'AV_GATE is neither enforce, monitor nor off; the gate enforces.';
 }
 
+/** Formats that may leave although no engine can look into them; as it stands in the environment, for `readPolicy`. */
+export function allowUnscannable(): string {
+  return $os.getenv('ALLOW_UNSCANNABLE');
+}
+
 export function sidecarUrl(): string {
   return $os.getenv('AV_SIDECAR_URL').trim().replace(/\/+$/, '');
 }

@@ -1,6 +1,6 @@
 /** Reading one item of a settle request: what a worker says is checked before any of it is stored. */
 import { type GiveBackCode, giveBackCodes, isReason, type UnscannableReason } from './reasons.ts';
-import { text } from './text.ts';
+import { momentOf, text } from './text.ts';
 import type { EngineInfo, EngineLimits, SettleItem, SettleResult, WireFileVerdict } from './wire.ts';
 
 type Raw = { [name: string]: unknown };
@@ -105,10 +105,8 @@ function number(raw: unknown, name: string): number {
   return raw;
 }
 
-/** A moment as ISO 8601 in UTC, whatever its precision was. A bare day or a local time would be another moment elsewhere. */
 function moment(raw: unknown, name: string): string {
-  const written = text(raw, 40);
-  const ms = /^\d{4}-\d\d-\d\dT\d\d:\d\d:\d\d(\.\d+)?Z$/.test(written) ? Date.parse(written) : Number.NaN;
+  const ms = momentOf(raw);
   if (!Number.isFinite(ms)) throw new Error(`${name} is no ISO 8601 moment in UTC`);
   return new Date(ms).toISOString();
 }

@@ -1,12 +1,15 @@
 /** Every minute: what no notification told us. Rows made by raw SQL or before the hooks, checks deleted by hand, leases of the dead. */
 import { apply, buildsCollectionId, CHECKS, fileNames, newCheck, stateOf } from './checks.ts';
+import { flushDownloads } from './downloads.ts';
 import { lastRevisions } from './history.ts';
 import { followJournal } from './journal.ts';
 import { lastWrite } from './last-write.ts';
 import { endLapsedLeases, idsOf, notedMaxRetries, recordsOf } from './leases.ts';
 import { notifyQuietly } from './notify.ts';
+import { followPolicy } from './policy-change.ts';
 import { begin, unleased } from './rules.ts';
 import { isSearchDue, type Search } from './search-due.ts';
+import { finishVoids } from './void.ts';
 
 /** Few enough that one transaction does not hold up other writers. */
 const BATCH = 200;
@@ -21,6 +24,9 @@ export function sweep(app: CoreApp): void {
     'ending lapsed leases': () => app.runInTransaction((tx) => endLapsedLeases(tx, notedMaxRetries(tx), Date.now())),
     'queueing unleased checks': () => requeueUnleased(app),
     'pairing builds and checks': () => pairBuildsAndChecks(app),
+    'counting downloads': () => flushDownloads(app),
+    'finishing voids': () => finishVoids(app),
+    'following the policy': () => followPolicy(app),
     'telling the sidecar': () => tellOfWaiting(app),
   };
   for (const [duty, work] of Object.entries(duties)) {

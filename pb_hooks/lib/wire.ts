@@ -137,8 +137,19 @@ export interface HealthAnswer {
   reasons: Record<string, number>;
   /** Seconds the oldest pending check has waited; 0 when none is. */
   oldestPendingSeconds: number;
-  /** Downloads the gate would have refused since PocketBase started; monitor mode alone. */
-  wouldRefuse: number;
+  /** What the gate would have refused since PocketBase started; monitor mode alone. */
+  wouldRefuse: {
+    /** Downloads. */
+    total: number;
+    /** By the code of the refusal. */
+    byCode: Record<string, number>;
+    /** Of `scan_error`: by the reason of the check. */
+    byReason: Record<string, number>;
+    /** The line for PocketBase's environment that would let through what no engine could judge; '' where there was none. */
+    policy: string;
+  };
+  /** Builds that could be downloaded until a rescan found something in them, since PocketBase started. */
+  foundLater: number;
 }
 
 /** Body of `POST /api/av/void`: an engine answered a canary wrongly, so nothing counts that it said since it last answered it right. */
@@ -210,8 +221,9 @@ export interface BuildAnswer {
   since: string | null;
   /** From upload to verdict; null before there was one. */
   usualSeconds: number | null;
-  /** For superusers alone. */
+  /** For superusers alone; roughly how often it was downloaded since it was last opened. */
   virusName?: string;
+  downloads?: number;
 }
 
 /** Numbers of one span of time. */

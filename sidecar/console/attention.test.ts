@@ -4,7 +4,16 @@ import { attentionOf, type Facts } from './attention.ts';
 const now = Date.parse('2026-11-21T12:00:00Z');
 const rules = { maxSignatureAgeMs: 168 * 3_600_000, now };
 const counts = { pending: 0, scanning: 0, clean: 10, infected: 0, error: 0 };
-const health = { hooksVersion: '1', gate: 'enforce' as const, problems: [], counts, reasons: {}, oldestPendingSeconds: 0, wouldRefuse: 0 };
+const health = {
+  hooksVersion: '1',
+  gate: 'enforce' as const,
+  problems: [],
+  counts,
+  reasons: {},
+  oldestPendingSeconds: 0,
+  wouldRefuse: { total: 0, byCode: {}, byReason: {}, policy: '' },
+  foundLater: 0,
+};
 const engine = { name: 'main:3310', ready: true, why: null, version: '1.4.3', signatures: 27_512, signaturesAt: '2026-11-21T06:00:00Z' };
 const well: Facts = {
   store: { health, why: null },

@@ -2,7 +2,16 @@ import { expect, it } from 'vitest';
 import { bannerOf, Overview, type OverviewParts } from './overview.ts';
 
 const counts = { pending: 12, scanning: 1, clean: 10, infected: 0, error: 0 };
-const last = { hooksVersion: '1', gate: 'enforce' as const, problems: [], counts, reasons: {}, oldestPendingSeconds: 40, wouldRefuse: 0 };
+const last = {
+  hooksVersion: '1',
+  gate: 'enforce' as const,
+  problems: [],
+  counts,
+  reasons: {},
+  oldestPendingSeconds: 40,
+  wouldRefuse: { total: 0, byCode: {}, byReason: {}, policy: '' },
+  foundLater: 0,
+};
 const engine = { name: 'main', ready: true, why: null, version: '1.4.3', signatures: 27_512, signaturesAt: '2026-11-21T06:00:00Z' };
 const now = () => Date.parse('2026-11-21T12:00:00Z');
 

@@ -157,7 +157,7 @@ function gateLine({ store: { health, why } }: Facts): Line {
       name,
       href: null,
       tone: 'bad',
-      line: `It only watches: it let ${counted(health.wouldRefuse, 'download')} through that it would have refused.`,
+      line: `It only watches: it let ${counted(health.wouldRefuse.total, 'download')} through that it would have refused.`,
     };
   if (health.gate === 'off') return { name, href: null, tone: 'bad', line: 'It is off: every build can be downloaded, scanned or not.' };
   const { pending, scanning, clean, infected, error } = health.counts;

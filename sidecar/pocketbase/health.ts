@@ -6,7 +6,7 @@ import type { Session } from './session.ts';
 
 export type StoreHealth = Pick<
   HealthAnswer,
-  'hooksVersion' | 'gate' | 'problems' | 'counts' | 'reasons' | 'oldestPendingSeconds' | 'wouldRefuse'
+  'hooksVersion' | 'gate' | 'problems' | 'counts' | 'reasons' | 'oldestPendingSeconds' | 'wouldRefuse' | 'foundLater'
 >;
 
 export interface HealthMonitorOptions {
@@ -32,7 +32,13 @@ const healthAnswer: z.ZodType<StoreHealth> = z.object({
   counts,
   reasons: z.record(z.string(), z.number()),
   oldestPendingSeconds: z.number(),
-  wouldRefuse: z.number(),
+  wouldRefuse: z.object({
+    total: z.number(),
+    byCode: z.record(z.string(), z.number()),
+    byReason: z.record(z.string(), z.number()),
+    policy: z.string(),
+  }),
+  foundLater: z.number(),
 });
 
 /** Asks our hooks from time to time how they are; whoever wants to know reads the last answer. */

@@ -82,7 +82,7 @@ function observeStore(sources: MetricSources, gauge: MakeGauge, simple: MakeSimp
     for (const [reason, count] of Object.entries(sources.health()?.reasons ?? {})) each.set({ reason }, count);
   });
   simple(catalogue.oldestPending, () => sources.health()?.oldestPendingSeconds);
-  simple(catalogue.wouldRefuse, () => sources.health()?.wouldRefuse);
+  simple(catalogue.wouldRefuse, () => sources.health()?.wouldRefuse.total);
   simple(catalogue.gateEnforced, () => Number(sources.health()?.gate === 'enforce'));
   simple(catalogue.pocketbaseUp, () => Number(sources.hooksReady()));
 }

@@ -38,7 +38,8 @@ function setUp() {
     problems: [],
     reasons: { 'no-files': 2 },
     oldestPendingSeconds: 12,
-    wouldRefuse: 0,
+    wouldRefuse: { total: 0, byCode: {}, byReason: {}, policy: '' },
+    foundLater: 0,
     counts: { pending: 3, scanning: 1, clean: 7, infected: 1, error: 2 },
   } as const;
   observe(metrics, {

@@ -158,7 +158,7 @@ describe('the gate in its other modes', () => {
     const build = await upload(pb, { 'a.txt': 'a' });
     for (let i = 0; i < 3; i++) expect((await download(pb, build)).status).toBe(200);
     const health = await pb.client.send('/api/av/health', {});
-    expect(health).toMatchObject({ gate: 'monitor', wouldRefuse: 3 });
+    expect(health).toMatchObject({ gate: 'monitor', wouldRefuse: { total: 3, byCode: { scan_pending: 3 } } });
     expect(health.problems.join()).toContain('AV_GATE=monitor');
     const entries = (await pb.client.collection('av_scan_history').getFullList()).map((row) => JSON.parse(row['entry']));
     expect(entries).toMatchObject([{ event: 'would-refuse', build: build.id, code: 'scan_pending' }]);

@@ -105,7 +105,7 @@ export class SimulatedPocketBase {
     if (row === undefined) return;
     const decisions = {
       release: () => released(row, 'someone', 'because', this.#now()),
-      revoke: () => revoked(row),
+      revoke: () => revoked(row, 'someone'),
       rescan: () => rescanAsked(row, this.#now()),
     };
     const patch = decisions[what]();
