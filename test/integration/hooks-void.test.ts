@@ -72,7 +72,7 @@ describe('a void', () => {
     const at = await judged(by(name, ago(2)));
     const later = await judged(by(name, ago(1)));
     const foreign = await judged(by(other, ago(1)));
-    const { canaryAt } = (await checkOf(pb, at))['engine'] as EngineInfo;
+    const { canaryAt } = (await checkOf(pb, at))['engine'] as Required<EngineInfo>;
     await download(pb, later);
     expect(await voided({ engine: name, since: canaryAt })).toEqual({ closed: 2, rescanned: 0 });
     for (const build of [at, later]) {
