@@ -22,6 +22,7 @@ export interface PocketBaseOptions {
   withoutOurHooks?: boolean;
   /** Leaves the second lock of our own `app_builds` on; without it what a test sees of a closed build is the gate alone. */
   secondLock?: boolean;
+  /** Of `serve`; read at each start. */
   flags?: string[];
   /** Default 50, which starts faster than the 200 of production. */
   hooksPool?: number;
@@ -94,7 +95,8 @@ export async function preparePocketBase(options: PocketBaseOptions = {}): Promis
     AV_CREATE_APP_BUILDS: 'true',
     ...options.env,
   };
-  const start = (args: string[]) => spawn(bin, [...args, ...folders], { env, stdio: ['pipe', 'pipe', 'pipe'] });
+  // Those of a test come last, so that they win.
+  const start = ([command = '', ...args]: string[]) => spawn(bin, [command, ...folders, ...args], { env, stdio: ['pipe', 'pipe', 'pipe'] });
   return {
     dir,
     spawn: start,
@@ -130,14 +132,8 @@ export async function servePocketBase(folder: PocketBaseFolder, options: PocketB
     child = folder.spawn(['serve', `--http=127.0.0.1:${port}`, ...(options.flags ?? [])]);
     for (const stream of [child.stdout!, child.stderr!]) stream.on('data', (chunk) => (output += chunk));
     const started = child;
-    await eventually(
-      `PocketBase serves on ${url}`,
-      async () => {
-        if (started.exitCode !== null) throw new Error(`PocketBase ended with ${started.exitCode}:\n${output}`);
-        return (await fetch(`${url}/api/health`)).ok;
-      },
-      20_000,
-    );
+    await eventually(`PocketBase serves on ${url}`, async () => started.exitCode !== null || (await fetch(`${url}/api/health`)).ok, 20_000);
+    if (started.exitCode !== null) throw new Error(`PocketBase ended with ${started.exitCode}:\n${output}`);
   };
   const kill = async (signal: NodeJS.Signals = 'SIGKILL') => {
     if (child.exitCode !== null || child.signalCode !== null) return;
