@@ -4,10 +4,12 @@ import { ScanError } from './errors.ts';
 import { FakeScanner, FakeStore, fakeEngine, ManualClock, settled } from './fakes.ts';
 import type { Answer, BuildFile, Check } from './model.ts';
 import { LARGE_BYTES, Permits } from './permits.ts';
+import type { FileStream } from './ports.ts';
 import { scanBuild } from './scan-build.ts';
 import { Story } from './story.ts';
 
 const never = new AbortController().signal;
+const tooLarge: Answer = { kind: 'unscannable', reason: 'unscannable:too-large' };
 const text = (content: string) => new TextEncoder().encode(content);
 
 function setUp(contents: Record<string, Uint8Array | ScanError>, concurrency = 4) {
@@ -68,6 +70,49 @@ describe('scanBuild', () => {
       for await (const _ of input.bytes) break;
       return { answer: { kind: 'clean' }, engine: fakeEngine, sent: 200_000 };
     };
+    await expect(scan()).rejects.toMatchObject({ code: 'engine-reply' });
+  });
+
+  const bytes = 100;
+  it.each<[string, string, Partial<FileStream>, number]>([
+    ['fewer bytes than announced are downloaded', 'engine-reply', { size: bytes + 1 }, bytes],
+    ['more bytes than announced are downloaded', 'download', { size: bytes - 1 }, bytes],
+    ['the download miscounts', 'engine-reply', { position: bytes - 1 }, bytes],
+    ['fewer bytes are sent', 'engine-reply', {}, bytes - 1],
+    ['more bytes are sent', 'engine-reply', {}, bytes + 1],
+    ['none are sent', 'engine-reply', {}, 0],
+    ['fewer bytes are hashed', 'download', { digest: () => ({ sha256: 'ab'.repeat(32), bytes: bytes - 1 }) }, bytes],
+    ['more bytes are hashed', 'download', { digest: () => ({ sha256: 'ab'.repeat(32), bytes: bytes + 1 }) }, bytes],
+    [
+      'there is no digest',
+      'download',
+      {
+        digest: () => {
+          throw new Error('none');
+        },
+      },
+      bytes,
+    ],
+  ])('has no verdict, whatever the engine says, when %s', async (_, code, lie, sent) => {
+    for (const answer of [{ kind: 'clean' }, { kind: 'infected', signature: 'Found' }, tooLarge] as const) {
+      const { scan, scanner, store } = setUp({ a: new Uint8Array(bytes) });
+      const open = store.open.bind(store);
+      store.open = async (...args) => Object.create(await open(...args), Object.getOwnPropertyDescriptors(lie));
+      const ask = scanner.scan.bind(scanner);
+      scanner.answer = async () => answer;
+      scanner.scan = async (...args) => ({ ...(await ask(...args)), sent });
+      await expect(scan()).rejects.toMatchObject({ name: 'ScanError', code });
+    }
+  });
+
+  it('takes a refusal by an engine that has not been sent a byte, and nothing else unread', async () => {
+    const { scan, scanner } = setUp({ a: new Uint8Array(bytes) });
+    const refused = { engine: fakeEngine, sent: 0 };
+    scanner.scan = async () => ({ answer: tooLarge, ...refused });
+    expect(await scan()).toMatchObject({ kind: 'unscannable', files: [{ size: bytes, sha256: '', engine: fakeEngine }] });
+    scanner.scan = async () => ({ answer: { kind: 'clean' }, ...refused });
+    await expect(scan()).rejects.toMatchObject({ code: 'engine-reply' });
+    scanner.scan = async () => ({ answer: { kind: 'unscannable', reason: 'unscannable:encrypted' }, ...refused });
     await expect(scan()).rejects.toMatchObject({ code: 'engine-reply' });
   });
 

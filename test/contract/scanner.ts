@@ -22,16 +22,27 @@ export function scannerContract(name: string, makeScanner: () => Promise<Scanner
     });
     afterAll(() => subject.dispose());
 
-    it.each([0, 1, 10_240, 65_536, 65_537, 3_000_000])('calls %i harmless bytes clean, and names the engine', async (length) => {
-      const { answer, engine } = await subject.scanner.scan(inputOf(patternOf(length)), never);
-      expect(answer).toEqual({ kind: 'clean' });
-      expect(engine.name).not.toBe('');
-      expect(engine.version).not.toBe('');
-    });
+    it.each([0, 1, 10_240, 65_536, 65_537, 3_000_000])(
+      'calls %i harmless bytes clean, and says how many bytes it sent and to whom',
+      async (length) => {
+        const { answer, engine, sent } = await subject.scanner.scan(inputOf(patternOf(length)), never);
+        expect(answer).toEqual({ kind: 'clean' });
+        expect(sent).toBe(length);
+        expect(Date.parse(engine.canaryAt)).toBeLessThanOrEqual(Date.now());
+        expect(engine.limits.scan).toBeGreaterThanOrEqual(length);
+        expect(engine.name).not.toBe('');
+        expect(engine.version).not.toBe('');
+      },
+    );
 
     it.each([1, 7, 64, 100_000])('names what it finds, whatever the chunks (%i bytes each)', async (chunkLength) => {
       const { answer } = await subject.scanner.scan(inputOf(subject.harmful, chunkLength), never);
       expect(answer).toEqual({ kind: 'infected', signature: subject.signature });
+    });
+
+    it('counts what it sent of a finding too', async () => {
+      const { sent } = await subject.scanner.scan(inputOf(subject.harmful, 7), never);
+      expect(sent).toBe(subject.harmful.length);
     });
 
     it('is not misled by empty chunks', async () => {

@@ -68,6 +68,33 @@ describe('a wrong answer', () => {
     expect(state(running).faults).toEqual([]);
   });
 
+  it('reaches back to every answer that was wrong, also to those given while a round went on', async () => {
+    await using clamd = await startClamd();
+    // Rounds without a pause: the loss falls into one that has asked for EICAR before.
+    await using running = startPool([clamd.address], { ...often, canaryIntervalMs: 1 });
+    let wrong = 0;
+    for (let episode = 1; episode <= 5; episode++) {
+      await writeTestSignatures(clamd.database);
+      await reload(clamd);
+      await eventually('it is ready', () => state(running).ready);
+      const canaries: string[] = [];
+      const scanUntilRefused = async () => {
+        for (;;) {
+          const { answer, engine } = await running.pool.scan(inputOf(eicar()), never);
+          if (answer.kind === 'clean') canaries.push(engine.canaryAt);
+        }
+      };
+      const scanning = Promise.allSettled([scanUntilRefused(), scanUntilRefused()]);
+      await loseTestSignatures(clamd);
+      await clamd.reload();
+      await scanning;
+      const since = await eventually('it lied', () => lies(running)[episode - 1]?.lie.since);
+      for (const canaryAt of canaries) expect(canaryAt >= since!).toBe(true);
+      wrong += canaries.length;
+    }
+    expect(wrong).toBeGreaterThan(0);
+  });
+
   it('of an engine that nobody has seen answer rightly reaches back to where only PocketBase knows', async () => {
     await using clamd = await startClamd({ signatures: 'none' });
     await using running = startPool([clamd.address], often);

@@ -30,8 +30,8 @@ beforeEach(async () => {
 });
 
 const newSession = () => new Session({ url: pb.url, ...superuser });
-const newQueue = (session = newSession(), signatures: number | null = null) =>
-  createCheckQueue({ session, worker: 'contract', leaseSeconds: 60, maxRetries: 3, signatures: () => signatures });
+const newQueue = (session = newSession()) =>
+  createCheckQueue({ session, worker: 'contract', leaseSeconds: 60, maxRetries: 3, signatures: () => null });
 
 async function claimOne(): Promise<Check> {
   const { checks } = await newQueue().claim({ max: 1, alone: true }, never);
@@ -75,6 +75,39 @@ describe('the check queue of PocketBase', () => {
       engine: fakeEngine,
       log: expect.stringContaining('a story'),
     });
+  });
+
+  it('stores who judged a file where that is not the engine of the verdict', async () => {
+    const build = await upload(pb, { 'a.txt': 'abc', 'b.txt': 'abc' });
+    const check = await claimOne();
+    const other = { ...fakeEngine, name: 'clamd:3311', canaryAt: '2026-01-02T00:00:30.000Z' };
+    const files = check.files.map(({ name }, at) => {
+      return { name, size: 3, sha256: 'ab'.repeat(32), answer: { kind: 'clean' }, ms: 2, engine: [fakeEngine, other][at]! } as const;
+    });
+    const outcome = { kind: 'verdict', verdict: { kind: 'clean', files, engine: fakeEngine } } as const;
+    await newQueue().settle([{ check, outcome, log: '' }], never);
+    const stored = await checkOf(pb, build);
+    expect(stored.engine).toEqual(fakeEngine);
+    expect((stored.files as { engine?: object }[]).map(({ engine }) => engine)).toEqual([undefined, other]);
+  });
+
+  it('says with each claim how new the signatures are that it would be judged with', async () => {
+    const bodies: unknown[] = [];
+    const session = {
+      async send({ body }: { body?: object }) {
+        bodies.push(body);
+        return { checks: [], drain: false };
+      },
+    };
+    for (const signatures of [27_000, null])
+      await createCheckQueue({ session, worker: 'w', leaseSeconds: 60, maxRetries: 3, signatures: () => signatures }).claim(
+        { max: 1, alone: false },
+        never,
+      );
+    expect(bodies).toEqual([
+      { worker: 'w', max: 1, leaseSeconds: 60, maxRetries: 3, alone: false, signatures: 27_000 },
+      { worker: 'w', max: 1, leaseSeconds: 60, maxRetries: 3, alone: false },
+    ]);
   });
 
   it('names what PocketBase refuses as invalid', async () => {
