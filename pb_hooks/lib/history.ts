@@ -4,6 +4,7 @@
  */
 import { HISTORY } from './checks.ts';
 import { dateText } from './dates.ts';
+import { chainText } from './history-chain.ts';
 import { entryText, type HistoryEvent, waitedSeconds } from './history-entry.ts';
 import { type CheckState, isRescan } from './rules.ts';
 import { secret } from './settings.ts';
@@ -43,7 +44,7 @@ export function appendHistory(tx: CoreApp, events: readonly HistoryEvent[]): His
   return events.map((event) => {
     const entry = entryText(event, created);
     seq += 1;
-    hash = $security.hs256(hash + entry, key);
+    hash = $security.hs256(chainText(hash, entry), key);
     insert.bind({ id: $security.randomStringWithAlphabet(15, ID_ALPHABET), seq, entry, hash, created }).execute();
     return { seq, hash, event };
   });

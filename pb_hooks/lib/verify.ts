@@ -1,6 +1,7 @@
 /** GET /api/av/history/verify: walks the chain of the history, so much in one call, and says where it does not hold. */
 import { HISTORY } from './checks.ts';
 import { historyProblem } from './history.ts';
+import { chainText, hasItsTime, misplaced } from './history-chain.ts';
 import { queryInteger, refusal } from './http.ts';
 import { secret } from './settings.ts';
 import type { VerifyAnswer } from './wire.ts';
@@ -70,12 +71,8 @@ function anchorOf(app: CoreApp, after: number, known: string): { last: Last; bro
 }
 
 function faultOf(row: Row, last: Last, key: string): Broken {
-  const expected = last.seq + 1;
-  if (row.seq > expected) return { seq: expected, why: 'missing' };
-  if (row.seq !== expected) return { seq: Number.isFinite(row.seq) ? row.seq : expected, why: 'inserted' };
-  const follows = $security.hs256(last.hash + row.entry, key) === row.hash;
-  // The column is no part of the hash, but charts and searches go by it.
-  return follows && row.entry.startsWith(`{"at":"${row.created}"`) ? null : { seq: row.seq, why: 'changed' };
+  const follows = () => $security.hs256(chainText(last.hash, row.entry), key) === row.hash && hasItsTime(row.entry, row.created);
+  return misplaced(row.seq, last.seq) ?? (follows() ? null : { seq: row.seq, why: 'changed' });
 }
 
 /** As many as fit into a batch, one at least: an entry may be of two megabytes. */
