@@ -15,8 +15,8 @@ export interface FetchOptions {
   readonly git: readonly GitSource[] | null;
 }
 
-/** What is told on the way; progress is from 0 to 1. */
-type Tell = (detail: string, progress: number | null) => void;
+/** What is told on the way; progress is from 0 to 1. What `isStep` belongs in the log too. */
+type Tell = (detail: string, progress: number | null, isStep: boolean) => void;
 
 /** Resolves with a sentence on what was done. Rejects with a BuildFailure. */
 export async function fetchLists(options: FetchOptions, run: Run, tell: Tell): Promise<string> {
@@ -30,7 +30,7 @@ async function brought({ cacheDir, sources, by, command, git }: FetchOptions, ru
   if (by === 'command') {
     const [program, ...args] = command ?? [];
     if (program === undefined) throw new BuildFailure('TRIVY_DB_FETCH is command, and TRIVY_DB_FETCH_COMMAND is not set. Set it.');
-    tell('TRIVY_DB_FETCH_COMMAND fetches the lists.', null);
+    tell('TRIVY_DB_FETCH_COMMAND fetches the lists.', null, true);
     await run('TRIVY_DB_FETCH_COMMAND', program, args, {
       cwd: cacheDir,
       advice: 'Run TRIVY_DB_FETCH_COMMAND by hand to see why. The published database stays.',
@@ -41,8 +41,9 @@ async function brought({ cacheDir, sources, by, command, git }: FetchOptions, ru
   const problems: string[] = [];
   for (const [index, repository] of repositories.entries()) {
     const begun = `Fetching ${repository.folder}, ${index + 1} of ${repositories.length}.`;
-    tell(begun, index / repositories.length);
-    const problem = await fetchRepository(cacheDir, repository, run, (percent) => tell(`${begun} ${percent}`, index / repositories.length));
+    const share = index / repositories.length;
+    tell(begun, share, true);
+    const problem = await fetchRepository(cacheDir, repository, run, (percent) => tell(`${begun} ${percent}`, share, false));
     if (problem !== null) problems.push(problem);
   }
   return [`${repositories.length} ${repositories.length === 1 ? 'repository is' : 'repositories are'} fetched.`, ...problems].join(' ');

@@ -20,6 +20,8 @@ export type Git = (args: readonly string[], options?: GitOptions) => Promise<voi
 
 export type Setting = readonly [key: string, value: string];
 
+/** Said once for each batch of files, to nobody's use. */
+const NOISE = /^remote: (?:Enumerating objects: |Total )\d/;
 const WHOLE_ONLY = /^warning: filtering not recognized by server/;
 
 /** In the `folder` of the source, which must exist; with `settings` on top of those that keep git from asking and from acting by itself. */
@@ -32,7 +34,7 @@ export function gitIn(folder: string, source: GitSource, run: Run, settings: rea
     const onLine = (text: string, from: 'stdout' | 'stderr') => {
       if (onOutput !== undefined && from === 'stdout') return onOutput(text) ?? null;
       if (WHOLE_ONLY.test(text)) return `${name} comes whole from its server: when this is interrupted, it begins anew.`;
-      return isProgress(text, onProgress) ? null : hide(text);
+      return NOISE.test(text) || isProgress(text, onProgress) ? null : hide(text);
     };
     return run(`git ${command} of ${name}`, 'git', args, {
       cwd: folder,

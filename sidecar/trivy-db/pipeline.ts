@@ -62,7 +62,10 @@ async function phase<T>({ running, signal }: PipelineParts, name: Phase, detail:
 async function fetchPhase({ config, running, run, signal }: PipelineParts): Promise<Done<Tools>> {
   const tools = await resolveTools(config.bin, (line) => running.line(line), signal);
   const options = { ...config.fetch, cacheDir: resolve(config.cacheDir), sources: config.sources };
-  const detail = await fetchLists(options, run, (now, progress) => running.detail(now, progress));
+  const detail = await fetchLists(options, run, (now, progress, isStep) => {
+    running.detail(now, progress);
+    if (isStep) running.line(now);
+  });
   return { value: tools, detail, exitCode: config.fetch.by === 'none' ? null : 0 };
 }
 

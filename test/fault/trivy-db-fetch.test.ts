@@ -149,7 +149,10 @@ describe('a host', () => {
     await using running = await startTrivyDbRole(folders, env());
     const record = await running.build();
     expect(record).toMatchObject({ outcome: 'succeeded', error: null });
-    expect(await running.logOf(record.id)).toContain('vuln-list comes whole from its server');
+    const log = await running.logOf(record.id);
+    expect(log).toContain('Fetching vuln-list, 1 of 2.');
+    expect(log).toContain('vuln-list comes whole from its server');
+    expect(log).not.toContain('remote:');
     await publishLists(padding(50), { settings: [], cves: 3 });
     await expectBuilds(running, 7);
   });
