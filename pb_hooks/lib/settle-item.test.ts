@@ -32,6 +32,8 @@ describe('reading a verdict', () => {
   it.each([
     ['limits that are no numbers', { engine: { ...engine, limits: { stream: '1', scan: 1, recursion: 1 } } }, 'engine.limits.stream'],
     ['limits without recursion', { engine: { ...engine, limits: { stream: 1, scan: 1 } } }, 'engine.limits.recursion'],
+    ['an engine without limits', { engine: { ...engine, limits: undefined } }, 'engine.limits'],
+    ['an engine without a canary', { engine: { ...engine, canaryAt: undefined } }, 'engine.canaryAt'],
     ['limits that are null', { engine: { ...engine, limits: null } }, 'engine.limits'],
     ['a canary without its time', { engine: { ...engine, canaryAt: '2026-11-21' } }, 'engine.canaryAt'],
     ['a canary in local time', { engine: { ...engine, canaryAt: '2026-11-21T10:00:00' } }, 'engine.canaryAt'],

@@ -54,19 +54,18 @@ function readEngine(raw: unknown): EngineInfo {
   if (typeof raw !== 'object' || raw === null) throw new Error('engine is missing');
   const engine = raw as Raw;
   const signatures = engine['signatures'];
-  const info: EngineInfo = {
+  return {
     name: nonEmpty(engine['name'], 'engine.name'),
     version: nonEmpty(engine['version'], 'engine.version'),
     signatures: signatures === 'test' ? 'test' : number(signatures, 'engine.signatures'),
     signaturesAt: typeof engine['signaturesAt'] === 'string' ? text(engine['signaturesAt'], 40) : null,
+    limits: readLimits(engine['limits']),
+    canaryAt: moment(engine['canaryAt'], 'engine.canaryAt'),
   };
-  if (engine['limits'] !== undefined) info.limits = readLimits(engine['limits']);
-  if (engine['canaryAt'] !== undefined) info.canaryAt = moment(engine['canaryAt'], 'engine.canaryAt');
-  return info;
 }
 
 function readLimits(raw: unknown): EngineLimits {
-  if (typeof raw !== 'object' || raw === null) throw new Error('engine.limits is no object');
+  if (typeof raw !== 'object' || raw === null) throw new Error('engine.limits is missing');
   const limits = raw as Raw;
   return {
     stream: number(limits['stream'], 'engine.limits.stream'),

@@ -68,9 +68,9 @@ export interface EngineInfo {
   /** ISO 8601; null for a test set. */
   signaturesAt: string | null;
   /** What the engine was measured to look at, in bytes and levels. */
-  limits?: EngineLimits;
+  limits: EngineLimits;
   /** ISO 8601, by the sidecar's clock: when it last gave the right answer to every canary before this verdict. */
-  canaryAt?: string;
+  canaryAt: string;
 }
 
 export interface EngineLimits {
@@ -253,4 +253,4 @@ export interface StatsAnswer {
 }
 
 /** Of our compiled hooks and of the sidecar that speaks to them; raised when a route changes its meaning. */
-export const HOOKS_VERSION = '1';
+export const HOOKS_VERSION = '2';

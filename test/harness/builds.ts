@@ -70,7 +70,14 @@ export async function settle(pb: { client: Client }, items: readonly SettleItem[
   return (await pb.client.send('/api/av/settle', { method: 'POST', body: { maxRetries, results: items } })).results;
 }
 
-const engine = { name: 'test-engine', version: '1.4.6', signatures: 'test', signaturesAt: null } as const;
+const engine = {
+  name: 'test-engine',
+  version: '1.4.6',
+  signatures: 'test',
+  signaturesAt: null,
+  limits: { stream: 2_147_483_645, scan: 2_147_483_644, recursion: 16 },
+  canaryAt: '2026-01-02T00:00:00.000Z',
+} as const;
 const sha256 = 'a'.repeat(64);
 
 export function clean(check: ClaimedCheck): SettleItem {

@@ -142,13 +142,6 @@ describe('a void', () => {
           return { ...item, files: item.files.map((file) => ({ ...file, engine: engineOf(name, at) })) };
         },
     ],
-    [
-      'an engine that does not say when it was good',
-      (name: string): Judge => {
-        const { canaryAt: _, ...engine } = engineOf(name, '');
-        return (check) => ({ ...(clean(check) as Verdict), engine });
-      },
-    ],
   ])('does not let a verdict slip through that was under way, by %s, also after a restart', async (_, judge) => {
     const name = newName();
     const at = ago(0.1);

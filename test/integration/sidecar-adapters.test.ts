@@ -10,10 +10,12 @@ import { createBuildStore } from '../../sidecar/pocketbase/build-store.ts';
 import { createCheckQueue } from '../../sidecar/pocketbase/check-queue.ts';
 import { HealthMonitor } from '../../sidecar/pocketbase/health.ts';
 import { Session } from '../../sidecar/pocketbase/session.ts';
+import { createVoids } from '../../sidecar/pocketbase/voids.ts';
 import { fakeEngine } from '../../sidecar/scan/fakes.ts';
 import type { Check } from '../../sidecar/scan/model.ts';
 import { buildStoreContract } from '../contract/build-store.ts';
 import { checkQueueContract } from '../contract/check-queue.ts';
+import { voidsContract } from '../contract/voids.ts';
 import { type Build, checkOf, upload } from '../harness/builds.ts';
 import { type RunningPocketBase, startPocketBase, superuser } from '../harness/pocketbase.ts';
 
@@ -120,6 +122,26 @@ describe('the check queue of PocketBase', () => {
     expect(lost.size).toBe(0);
     expect(refused.get(check.id)).toMatch(/\w+/);
   });
+});
+
+describe('the voids of PocketBase', () => {
+  voidsContract(() => ({
+    voids: createVoids(newSession()),
+    async judged(name, canaryAt, kind) {
+      const build = await upload(pb, { 'a.txt': 'abc' });
+      const check = await claimOne();
+      const engine = { ...fakeEngine, name, canaryAt };
+      const answer = kind === 'clean' ? ({ kind } as const) : ({ kind, signature: 'Test.Signature' } as const);
+      const files = check.files.map((file) => ({ name: file.name, size: 3, sha256: 'ab'.repeat(32), answer, ms: 1, engine }));
+      const outcome = { kind: 'verdict', verdict: { kind, files, engine } } as const;
+      expect((await newQueue().settle([{ check, outcome, log: '' }], never)).lost.size).toBe(0);
+      return build.id;
+    },
+    async stands(id) {
+      const check = await pb.client.collection('av_build_checks').getFirstListItem(`build = "${id}"`);
+      return check.status !== 'pending' && (check.rescan_at === '' || new Date(check.rescan_at) > new Date());
+    },
+  }));
 });
 
 describe('the build store of PocketBase', () => {
