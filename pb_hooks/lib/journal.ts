@@ -31,6 +31,8 @@ const MAX_BYTES = 8_388_608;
 /** Rows of the history that one call looks at. */
 const MAX_ROWS = 50_000;
 const NOTICE_MS = 24 * 3_600_000;
+/** What stands under a row of another shape was not written by us, and may be corrected: it is no place to go on from. */
+const HASH = /^[0-9a-f]{64}$/;
 const BEGINNING: Anchor = { seq: 0, hash: '' };
 
 const HEAD = 'av.journal.head';
@@ -130,7 +132,7 @@ function followHistory(app: CoreApp): void {
   const head = headOf(app) ?? BEGINNING;
   const kept = new Set(String(app.store().get(KEPT) ?? '').split(','));
   const next = anchorAt(app, Math.min(topOf(app), head.seq + MAX_ROWS));
-  const isBehind = next !== null && next.seq > head.seq;
+  const isBehind = next !== null && next.seq > head.seq && HASH.test(next.hash);
   if (!isBehind && !app.store().get(PROBLEM)) return;
   const to = isBehind ? next : head;
   const lines = closingsBetween(app, head.seq, to.seq).filter(({ seq }) => !kept.has(String(seq)));

@@ -1,18 +1,18 @@
 /** What proves that the history is whole, over a real PocketBase. */
-import { mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { cp, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import { HistoryAnchor, type HistoryAnchorParts } from '../../sidecar/console/history-anchor.ts';
 import { Session } from '../../sidecar/pocketbase/session.ts';
 import { claim, clean, infected, settle, upload } from '../harness/builds.ts';
-import { type RunningPocketBase, startPocketBase, superuser } from '../harness/pocketbase.ts';
+import { type PocketBaseOptions, type RunningPocketBase, startPocketBase, superuser } from '../harness/pocketbase.ts';
 
 const never = new AbortController().signal;
 const newSession = (pb: RunningPocketBase) => new Session({ url: pb.url, ...superuser });
 
-async function started(): Promise<RunningPocketBase> {
-  const pb = await startPocketBase();
+async function started(options: PocketBaseOptions = {}): Promise<RunningPocketBase> {
+  const pb = await startPocketBase(options);
   onTestFinished(() => pb.stop());
   return pb;
 }
@@ -64,22 +64,72 @@ describe('the anchor of the history', () => {
     expect(changed.broken?.why).toContain(`entry ${first.seq + 1} does not verify`);
   });
 
-  it.each([
-    ['changed', "UPDATE av_scan_history SET entry = replace(entry, 'infected', 'clean') WHERE seq = 2", 'entry 2 does not verify'],
-    ['deleted', 'DELETE FROM av_scan_history WHERE seq = 3', 'entry 3 does not verify: it is missing'],
-  ])('notices an old entry that is %s, also after a restart', async (_name, sql, why) => {
-    const pb = await started();
+  const forged = "INSERT INTO av_scan_history (id, seq, entry, hash, created) SELECT 'forged', ";
+  it.each<[string, string[], string]>([
+    ['changed', ["UPDATE av_scan_history SET entry = replace(entry, 'infected', 'clean') WHERE seq = 2"], 'entry 2 does not verify'],
+    ['deleted', ['DELETE FROM av_scan_history WHERE seq = 3'], 'entry 3 does not verify: it is missing'],
+    ['inserted', [`${forged} 2.5, entry, hash, created FROM av_scan_history WHERE seq = 2`], 'entry 2.5 does not verify: it is inserted'],
+    [
+      'inserted, the others moved on',
+      [
+        'UPDATE av_scan_history SET seq = -(seq + 1) WHERE seq >= 2',
+        'UPDATE av_scan_history SET seq = -seq WHERE seq < 0',
+        `${forged} 2, entry, hash, created FROM av_scan_history WHERE seq = 1`,
+      ],
+      'entry 2 does not verify',
+    ],
+    [
+      'in another’s place',
+      [
+        'UPDATE av_scan_history SET seq = -2 WHERE seq = 2',
+        'UPDATE av_scan_history SET seq = 2 WHERE seq = 3',
+        'UPDATE av_scan_history SET seq = 3 WHERE seq = -2',
+      ],
+      'entry 2 does not verify',
+    ],
+    ['the last and gone', ['DELETE FROM av_scan_history WHERE seq = 5'], 'entry 5 was there and is gone'],
+    ['written anew without the key', ['UPDATE av_scan_history SET hash = lower(hex(randomblob(32)))'], 'entry 1 does not verify'],
+    [
+      'written anew without the key, at the end',
+      ['UPDATE av_scan_history SET hash = lower(hex(randomblob(32))) WHERE seq = 5'],
+      'entry 5 does not verify',
+    ],
+  ])('notices an entry that is %s in its next look, also after a restart', async (_name, queries, why) => {
+    const pb = await started({ env: { AV_JOURNAL_DIR: '/dev/null/journal' } });
     const { anchorOf } = await anchorsOf(pb);
     for (let n = 1; n <= 5; n++) await judge(pb, n === 2 ? infected : clean);
     const anchor = anchorOf();
     for (let n = 0; n < 3; n++) await anchor.check(never);
     expect(anchor.broken).toBeNull();
-    await pb.sql(sql);
+    for (const sql of queries) await pb.sql(sql);
     await anchor.check(never);
     expect(anchor.broken?.why).toContain(why);
     const restarted = anchorOf();
     await restarted.check(never);
     expect(restarted.broken?.why).toContain(why);
+  });
+
+  it.each([0, 1, 5])('notices an older database that is put back, after %i more entries', async (more) => {
+    const pb = await started();
+    const { anchorOf } = await anchorsOf(pb);
+    await judge(pb);
+    await pb.kill('SIGTERM');
+    const [data, copy] = [join(pb.dir, 'pb_data'), join(pb.dir, 'copy')];
+    await cp(data, copy, { recursive: true });
+    await pb.restart();
+    for (let n = 0; n < 3; n++) await judge(pb);
+    const anchor = anchorOf();
+    await anchor.check(never);
+    await pb.kill('SIGTERM');
+    await rm(data, { recursive: true });
+    await cp(copy, data, { recursive: true });
+    await pb.restart();
+    for (let n = 0; n < more; n++) await judge(pb);
+    await anchor.check(never);
+    expect(anchor.broken?.why).toMatch(more < 3 ? /entry 4 was there and is gone/ : /entry 4 is not the one that was there/);
+    const restarted = anchorOf();
+    await restarted.check(never);
+    expect(restarted.broken).toEqual(anchor.broken);
   });
 
   it.each(['', '{"seq":', '{"seq":"1"}'])('takes nonsense where it was kept for an alert: %j', async (text) => {

@@ -27,10 +27,13 @@ routerAdd('POST', '/host/fill', (e) => {
 const verifyOf = (pb: { client: Client }, query = ''): Promise<VerifyAnswer> => pb.client.send(`/api/av/history/verify${query}`, {});
 const statsOf = (pb: { client: Client }, query = ''): Promise<StatsAnswer> => pb.client.send(`/api/av/stats${query}`, {});
 
+/** For histories that are written by SQL: a sweep that comes in between would take that for an older database, and add to them. */
+const noJournal = { AV_JOURNAL_DIR: '/dev/null/journal' };
+
 describe('GET /api/av/history/verify', () => {
   let pb: RunningPocketBase;
   beforeAll(async () => {
-    pb = await startPocketBase();
+    pb = await startPocketBase({ env: noJournal });
     for (let i = 0; i < 10; i++) {
       await upload(pb, { 'a.txt': String(i) });
       await clearAll(pb);
@@ -155,7 +158,7 @@ describe('a history of 100,000 rows', () => {
   const count = 100_000;
   let pb: RunningPocketBase;
   beforeAll(async () => {
-    pb = await startPocketBase({ hooks: { 'host.pb.js': maker(count, 700) } });
+    pb = await startPocketBase({ env: noJournal, hooks: { 'host.pb.js': maker(count, 700) } });
     expect((await statsOf(pb, '?hours=1')).buckets.every(({ clean }) => clean === 0)).toBe(true);
     expect((await fetch(`${pb.url}/host/fill`, { method: 'POST' })).status).toBe(204);
   }, 120_000);
