@@ -1,6 +1,7 @@
 /** What a changed ALLOW_UNSCANNABLE means for builds that were judged before. It changes with a restart of PocketBase alone. */
 import { appendLog, apply, buildFiles, CHECKS, stateOf, verdictsOf } from './checks.ts';
 import { forgetFinished } from './counts.ts';
+import { dateMs } from './dates.ts';
 import { exposureOf } from './downloads.ts';
 import { appendHistory, type HistoryRow } from './history.ts';
 import type { HistoryEvent } from './history-entry.ts';
@@ -10,7 +11,7 @@ import { POLICY_VARIABLE, policyFor, readPolicy, stillAllows } from './policy.ts
 import { policyReleased, policyRevoked } from './rules.ts';
 import { allowUnscannable } from './settings.ts';
 import { enginesOf, isVoided } from './void-record.ts';
-import type { EngineInfo } from './wire.ts';
+import type { EngineInfo, WireFileVerdict } from './wire.ts';
 
 /** Few enough that one transaction does not hold up other writers. */
 const BATCH = 100;
@@ -76,10 +77,10 @@ function openAllowed(app: CoreApp, allowed: ReadonlySet<string>): void {
     { allowed: JSON.stringify([...allowed]), after: looked === policy ? after : '' },
   );
   inBatches(app, ids, (tx, check, now) => {
-    const verdict = { files: verdictsOf(check), engine: JSON.parse(check.getString('engine') || 'null') as EngineInfo | null };
-    const release = policyFor(verdict.files, allowed);
+    const files = verdictsOf(check);
+    const release = policyFor(files, allowed);
     const state = stateOf(check);
-    const patch = release && isWhole(tx, check) && !isLie(tx, verdict) ? policyReleased(state, release, now) : null;
+    const patch = release && isWhole(tx, check, files) && !isLie(tx, check, files) ? policyReleased(state, release, now) : null;
     if (release === null || patch === null) return null;
     apply(check, patch, state);
     appendLog(check, now, `Released by ${release.by}: ${release.note}`);
@@ -90,14 +91,18 @@ function openAllowed(app: CoreApp, allowed: ReadonlySet<string>): void {
 }
 
 /** Whether the verdict speaks of every file that the build has. */
-function isWhole(tx: CoreApp, check: core.Record): boolean {
-  const judged = new Set(verdictsOf(check).map(({ name }) => name));
-  const files = buildFiles(tx, check.getString('build'));
-  return files.size > 0 && [...files].every((name) => judged.has(name));
+function isWhole(tx: CoreApp, check: core.Record, files: readonly WireFileVerdict[]): boolean {
+  const judged = new Set(files.map(({ name }) => name));
+  const stored = buildFiles(tx, check.getString('build'));
+  return stored.size > 0 && [...stored].every((name) => judged.has(name));
 }
 
-function isLie(tx: CoreApp, { engine, files }: { engine: EngineInfo | null; files: ReturnType<typeof verdictsOf> }): boolean {
-  return engine === null || enginesOf({ engine, files }).some(({ name, canaryAt }) => isVoided(tx, name, canaryAt));
+/** Verdicts of older versions do not say when their engine was known to be good: for them the moment of the verdict stands for it. */
+function isLie(tx: CoreApp, check: core.Record, files: WireFileVerdict[]): boolean {
+  const engine = JSON.parse(check.getString('engine') || 'null') as EngineInfo | null;
+  const scanTime = new Date(dateMs(check.getString('scan_time'))).toISOString();
+  const known = (canaryAt: string | undefined) => canaryAt ?? scanTime;
+  return engine === null || enginesOf({ engine, files }).some(({ name, canaryAt }) => isVoided(tx, name, known(canaryAt)));
 }
 
 function inBatches(

@@ -4,9 +4,6 @@ import type { EngineInfo, SettleItem, SettleResult } from './wire.ts';
 
 export const VOIDS = 'av_voids';
 
-/** Who does not say when its engine was good is taken to have asked it this long ago: the longest that a lease may last. */
-const UNSAID_MS = 3_600_000;
-
 /** Ids of the items whose verdict, or that of one of their files, comes from an engine within the time that was voided. */
 export function voidedAmong(tx: CoreApp, items: readonly (SettleItem | SettleResult)[]): Set<string> {
   const known = new Map<string, boolean>();
@@ -24,16 +21,15 @@ export function voidedAmong(tx: CoreApp, items: readonly (SettleItem | SettleRes
 }
 
 /** Whether what an engine said on the strength of this canary was voided. */
-export function isVoided(app: CoreApp, engine: string, canaryAt: string | undefined): boolean {
+export function isVoided(app: CoreApp, engine: string, canaryAt: string): boolean {
   const rows = arrayOf(new DynamicModel({ id: '' }));
-  const since = canaryAt === undefined ? '9999' : dateText(Date.parse(canaryAt));
-  const until = canaryAt === undefined ? dateText(Date.now() - UNSAID_MS) : since;
+  const at = dateText(Date.parse(canaryAt));
   app
     .db()
     .newQuery(
-      `SELECT id FROM ${VOIDS} INDEXED BY idx_av_voids_until WHERE engine = {:engine} AND until >= {:until} AND since <= {:since} LIMIT 1`,
+      `SELECT id FROM ${VOIDS} INDEXED BY idx_av_voids_until WHERE engine = {:engine} AND until >= {:at} AND since <= {:at} LIMIT 1`,
     )
-    .bind({ engine, since, until })
+    .bind({ engine, at })
     .all(rows);
   return rows.length > 0;
 }
