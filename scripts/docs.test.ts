@@ -86,6 +86,24 @@ describe('docs/operations.md', () => {
   });
 });
 
+describe('docs/threat-model.md', () => {
+  const { packages } = JSON.parse(read('package-lock.json')) as {
+    packages: Record<string, { version: string; license?: string; dev?: true }>;
+  };
+  const shipped = Object.entries(packages).filter(([path, { dev }]) => path !== '' && !dev);
+
+  it('lists every package that runs in production, with its licence', () => {
+    const expected = shipped.map(
+      ([path, { version, license }]) => `| \`${path.replace(/^.*node_modules\//, '')}\` | ${version} | ${license ?? 'none'} |`,
+    );
+    expect(rows(section('docs/threat-model.md', '## Dependencies and licences'))).toEqual(expected);
+  });
+
+  it('lists none that asks for more than to be named', () => {
+    for (const [path, { license }] of shipped) expect(['MIT', 'ISC', '0BSD', 'Apache-2.0', 'BSD-3-Clause'], path).toContain(license);
+  });
+});
+
 describe('every page', () => {
   it.each(pages)('%s links to what is there', (page) => {
     for (const [, path = '', anchor] of read(page).matchAll(/\]\((?!https?:)([^)#]*)(?:#([^)]+))?\)/g)) {

@@ -18,7 +18,7 @@ const CLOSE_MS = 2000;
 // biome-ignore lint/suspicious/noExplicitAny: whatever the app's own bindings are
 export async function listen(app: Hono<any>, host: string, port: number): Promise<HttpServer> {
   // Requests here are tiny: whoever needs longer holds a connection open on purpose.
-  const serverOptions = { requestTimeout: 10_000, headersTimeout: 5_000, maxHeaderSize: 16 * 1024 };
+  const serverOptions = { requestTimeout: 10_000, headersTimeout: 5_000, connectionsCheckingInterval: 1_000, maxHeaderSize: 16 * 1024 };
   const server = createAdaptorServer({ fetch: app.fetch, overrideGlobalObjects: false, createServer, serverOptions }) as ReturnType<
     typeof createServer
   >;
