@@ -3,6 +3,7 @@ import { ScanError } from '../scan/errors.ts';
 import type { Answer, Engine, EngineLimits, EngineVersion } from '../scan/model.ts';
 import type { Clock, ScanInput, Scanned } from '../scan/ports.ts';
 import type { NamedEndpoint } from './addresses.ts';
+import { recognized, scanAr } from './ar.ts';
 import { limitsHold, measureLimits, measureStream, type Questions, wholeBytes } from './calibration.ts';
 import { askCanaries, describeFaults, type Fault, speaksOfLimits, unpacksRar } from './canary.ts';
 import { acceptsStreamOf, ask } from './command.ts';
@@ -195,12 +196,15 @@ export class ClamdEngine {
     if (proved === null) throw new ScanError('engine-unavailable', this.#why ?? 'not ready');
     // ClamAV looks at no byte of what is larger, so there is no finding to be had by sending it.
     if (input.size > wholeBytes(proved.limits)) return this.#tooLarge(proved);
-    const look = createLook(input.size, proved);
-    const { answer, sent } = await this.#exchange(input, look, signal);
-    if (answer.kind === 'clean' && this.#proved === null)
-      throw new ScanError('engine-unavailable', `it was put in doubt during the scan: ${this.#why}`);
-    const engine = this.#judge(proved);
-    return { answer: answer.kind === 'clean' ? qualify(look) : answer, engine, sent };
+    this.inFlight += 1;
+    try {
+      const { answer, sent } = await this.#answer(input, proved, signal);
+      if (answer.kind === 'clean' && this.#proved === null)
+        throw new ScanError('engine-unavailable', `it was put in doubt during the scan: ${this.#why}`);
+      return { answer, engine: this.#judge(proved), sent };
+    } finally {
+      this.inFlight -= 1;
+    }
   }
 
   /** Its own refusal is often lost on the way. */
@@ -214,8 +218,28 @@ export class ClamdEngine {
     return { name: this.endpoint.name, ...version, limits, canaryAt: this.#canaryAt! };
   }
 
+  async #answer(input: ScanInput, proved: Proof, signal: AbortSignal): Promise<{ answer: Answer; sent: number }> {
+    const { isAr, input: whole } = await recognized(input);
+    if (!isAr) return await this.#asked(whole, createLook(whole.size, proved), signal);
+    let sentWhole = 0;
+    const answer = await scanAr(
+      whole,
+      async (part, of, either) => {
+        const { answer: one, sent } = await this.#asked(part, of === 'whole' ? blind : createLook(part.size, proved), either);
+        if (of === 'whole') sentWhole = sent;
+        return one;
+      },
+      signal,
+    );
+    return { answer, sent: sentWhole };
+  }
+
+  async #asked(input: ScanInput, look: Look, signal: AbortSignal): Promise<{ answer: Answer; sent: number }> {
+    const { answer, sent } = await this.#exchange(input, look, signal);
+    return { answer: answer.kind === 'clean' ? qualify(look) : answer, sent };
+  }
+
   async #exchange(input: ScanInput, look: Look, signal: AbortSignal): Promise<{ answer: Answer; sent: number }> {
-    this.inFlight += 1;
     try {
       const options = { ...this.#rules, seen: (chunk: Uint8Array) => look.push(chunk) };
       const { reply, sent } = await instream(this.endpoint, input, options, signal);
@@ -223,8 +247,6 @@ export class ClamdEngine {
     } catch (thrown) {
       if (blamesEngine(thrown) && !signal.aborted) this.#doubt(thrown);
       throw thrown;
-    } finally {
-      this.inFlight -= 1;
     }
   }
 
@@ -240,6 +262,9 @@ export class ClamdEngine {
     this.#faults = faults;
   }
 }
+
+/** Of an archive that is asked about member by member: its own form hides nothing. */
+const blind: Look = { push() {}, end: () => null };
 
 function qualify(look: Look): Answer {
   const reason = look.end();
