@@ -2,6 +2,7 @@ import { createHmac } from 'node:crypto';
 import fc from 'fast-check';
 import { Hono } from 'hono';
 import { describe, expect, it } from 'vitest';
+import type { Fault } from '../clamd/canary.ts';
 import type { ServerEnv } from '../roles/role.ts';
 import { settled } from '../scan/fakes.ts';
 import { type AppParts, createApp } from './app.ts';
@@ -156,6 +157,16 @@ describe('/readyz', () => {
     const authorized = { headers: { Authorization: 'Bearer a metrics token' } };
     expect(await ask(authorized, '10.0.0.1', { metricsToken: 'a metrics token' })).toMatchObject(why);
     expect(await ask({}, '10.0.0.1', { access: { operatorOf: async () => known } })).toMatchObject(why);
+  });
+
+  it('names each setting of clamd.conf that must change, and lies that PocketBase has not heard of', () => {
+    const fault = (settings: string[]): Fault => ({ canary: 'size-limits', what: 'it lies', settings, reply: '' });
+    const faults = [fault(['AlertEncrypted yes']), fault(['AlertExceedsMax yes']), fault(['AlertExceedsMax yes'])];
+    const engines = [{ ...engine, engine: official, ready: false, why: 'it lies', faults }];
+    const lies = [{ engine: 'clamd:3310', since: null, reason: 'it lies' }];
+    const answer = scannerReadiness({ ...good, engines, lies });
+    expect(answer.parts['engines']).toMatchObject({ ready: false, each: [{ settings: ['AlertEncrypted yes', 'AlertExceedsMax yes'] }] });
+    expect(answer.warnings).toEqual([expect.stringMatching(/clamd:3310 judged since its last good canary .* it lies/)]);
   });
 
   it('announces test signatures and what PocketBase reports', () => {

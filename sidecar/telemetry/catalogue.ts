@@ -28,7 +28,13 @@ export const catalogue = {
   oldestPending: { name: 'pocketwarden_oldest_pending_seconds', help: 'How long the oldest pending check has waited.', type: 'gauge' },
   wouldRefuse: {
     name: 'pocketwarden_gate_would_refuse',
-    help: 'Downloads that a gate in monitor mode let through since PocketBase started.',
+    help: 'Downloads that a gate in monitor mode let through since PocketBase started, by the code it would have refused them with and by the reason of a check that failed.',
+    type: 'gauge',
+    labels: { code: null, reason: null },
+  },
+  foundLater: {
+    name: 'pocketwarden_builds_found_later',
+    help: 'Builds that could be downloaded until a rescan found something in them, since PocketBase started.',
     type: 'gauge',
   },
   gateEnforced: { name: 'pocketwarden_gate_enforced', help: '1 while the gate refuses what is not open.', type: 'gauge' },

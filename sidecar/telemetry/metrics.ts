@@ -82,7 +82,16 @@ function observeStore(sources: MetricSources, gauge: MakeGauge, simple: MakeSimp
     for (const [reason, count] of Object.entries(sources.health()?.reasons ?? {})) each.set({ reason }, count);
   });
   simple(catalogue.oldestPending, () => sources.health()?.oldestPendingSeconds);
-  simple(catalogue.wouldRefuse, () => sources.health()?.wouldRefuse.total);
+  gauge(catalogue.wouldRefuse, (each) => {
+    const { byCode = {}, byReason = {} } = sources.health()?.wouldRefuse ?? {};
+    const withReason = Object.values(byReason).reduce((sum, count) => sum + count, 0);
+    for (const [code, count] of Object.entries(byCode)) {
+      const without = code === 'scan_error' ? count - withReason : count;
+      if (without > 0) each.set({ code, reason: '' }, without);
+    }
+    for (const [reason, count] of Object.entries(byReason)) each.set({ code: 'scan_error', reason }, count);
+  });
+  simple(catalogue.foundLater, () => sources.health()?.foundLater);
   simple(catalogue.gateEnforced, () => Number(sources.health()?.gate === 'enforce'));
   simple(catalogue.pocketbaseUp, () => Number(sources.hooksReady()));
 }

@@ -1,4 +1,5 @@
 import { describe, expect, it } from 'vitest';
+import type { Fault } from '../clamd/canary.ts';
 import { ScanError } from '../scan/errors.ts';
 import { fakeEngine } from '../scan/fakes.ts';
 import type { Check, Verdict } from '../scan/model.ts';
@@ -38,8 +39,8 @@ function setUp() {
     problems: [],
     reasons: { 'no-files': 2 },
     oldestPendingSeconds: 12,
-    wouldRefuse: { total: 0, byCode: {}, byReason: {}, policy: '' },
-    foundLater: 0,
+    wouldRefuse: { total: 9, byCode: { scan_pending: 4, scan_error: 5 }, byReason: { 'unscannable:zstd': 5 }, policy: '' },
+    foundLater: 3,
     counts: { pending: 3, scanning: 1, clean: 7, infected: 1, error: 2 },
   } as const;
   observe(metrics, {
@@ -106,6 +107,27 @@ describe('events', () => {
     expect(lines.join()).not.toContain('the lease token');
   });
 
+  it('tell of an engine that lies: the wrong canaries, the settings that mend it, what is taken back', async () => {
+    const { lines, events, exposed } = setUp();
+    const faults: Fault[] = [{ canary: 'encrypted-zip', what: 'it is blind', settings: ['AlertEncrypted yes'], reply: 'stream: OK\0' }];
+    const lie = { engine: 'clamd:3310', since: '2026-01-02T00:00:00.000Z', reason: 'it is blind' };
+    events.engineChanged({ kind: 'canaries-failed', name: 'clamd:3310', faults });
+    events.engineChanged({ kind: 'engine-lied', lie });
+    events.engineChanged({ kind: 'engine-down', name: 'clamd:3310', why: 'it is blind', faults });
+    events.voidFailed(lie, new ScanError('store-unavailable', 'PocketBase is away'));
+    events.voided(lie, { closed: 3, rescanned: 2 });
+    expect(lines.map((line) => JSON.parse(line))).toMatchObject([
+      { level: 'error', event: 'engine-lied', ...lie },
+      { level: 'error', event: 'engine-down', settings: ['AlertEncrypted yes'] },
+      { level: 'error', event: 'void-failed', why: 'PocketBase is away' },
+      { level: 'warn', event: 'voided', closed: 3, rescanned: 2 },
+    ]);
+    const text = await exposed();
+    expect(text).toContain('pocketwarden_canary_failures_total{canary="encrypted-zip"} 1');
+    expect(text).toContain('pocketwarden_voided_builds_total{was="open"} 3');
+    expect(text).toContain('pocketwarden_voided_builds_total{was="closed"} 2');
+  });
+
   it('say loudly when the gate does not enforce', () => {
     const { lines, events } = setUp();
     events.gateChanged({ gate: 'off', problems: ['AV_GATE=off'] });
@@ -122,6 +144,8 @@ describe('metrics', () => {
     expect(text).toContain('pocketwarden_give_backs_total{code="download:missing"} 0');
     expect(text).toContain('pocketwarden_verdicts_total{verdict="clean"} 0');
     expect(text).toContain('pocketwarden_notifications_total{result="refused"} 0');
+    expect(text).toContain('pocketwarden_canary_failures_total{canary="deep-zip"} 0');
+    expect(text).toContain('pocketwarden_voided_builds_total{was="open"} 0');
   });
 
   it('show what the parts say now', async () => {
@@ -132,7 +156,15 @@ describe('metrics', () => {
       'pocketwarden_oldest_pending_seconds 12',
       'pocketwarden_gate_enforced 1',
       'pocketwarden_leases_held 4',
+      'pocketwarden_gate_would_refuse{code="scan_pending",reason=""} 4',
+      'pocketwarden_gate_would_refuse{code="scan_error",reason="unscannable:zstd"} 5',
+      'pocketwarden_builds_found_later 3',
+      'pocketwarden_voids_waiting 1',
       'pocketwarden_engine_up{engine="clamd:3310"} 1',
+      'pocketwarden_engine_canary_timestamp_seconds{engine="clamd:3310"} 1767312000',
+      'pocketwarden_engine_stream_limit_bytes{engine="clamd:3310"} 2147483645',
+      'pocketwarden_engine_scan_limit_bytes{engine="clamd:3310"} 2147483644',
+      'pocketwarden_engine_recursion_limit{engine="clamd:3310"} 16',
       'pocketwarden_engine_signatures_timestamp_seconds{engine="clamd:3310"} 1767225600',
       'pocketwarden_build_info{version="0.1.0",hooks_version="1"} 1',
     ]) {
