@@ -39,6 +39,7 @@ routerAdd('GET', '/api/av/health', (e) => { require(`${__hooks}/av/lib.js`).heal
 routerAdd('POST', '/api/av/checks/{id}/release', (e) => { require(`${__hooks}/av/lib.js`).release(e) }, $apis.requireSuperuserAuth(), $apis.bodyLimit(16384));
 routerAdd('POST', '/api/av/checks/{id}/revoke', (e) => { require(`${__hooks}/av/lib.js`).revoke(e) }, $apis.requireSuperuserAuth(), $apis.bodyLimit(16384));
 routerAdd('POST', '/api/av/checks/{id}/rescan', (e) => { require(`${__hooks}/av/lib.js`).rescan(e) }, $apis.requireSuperuserAuth(), $apis.bodyLimit(16384));
+routerAdd('POST', '/api/av/probe', (e) => { require(`${__hooks}/av/lib.js`).makeProbe(e) }, $apis.requireSuperuserAuth(), $apis.bodyLimit(16384));
 routerAdd('GET', '/api/av/history/verify', (e) => { require(`${__hooks}/av/lib.js`).verifyHistory(e) }, $apis.requireSuperuserAuth(), $apis.skipSuccessActivityLog());
 routerAdd('GET', '/api/av/builds/{id}', (e) => { require(`${__hooks}/av/lib.js`).buildStatus(e) }, $apis.skipSuccessActivityLog());
 routerAdd('GET', '/api/av/stats', (e) => { require(`${__hooks}/av/lib.js`).stats(e) }, $apis.requireSuperuserAuth(), $apis.skipSuccessActivityLog());

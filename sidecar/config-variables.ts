@@ -329,6 +329,14 @@ export const variables = {
     description: 'Host names or addresses of webhooks that may be private addresses; all others must be public.',
     example: 'ci.internal,10.0.0.7',
   },
+  GATE_PROBE_BUILD: {
+    roles: ['console'],
+    schema: z.enum(['auto', 'true', 'false'], 'must be auto, true or false'),
+    default: 'auto',
+    description:
+      'Whether the console makes a build that never opens, to try the gate with. `auto`: only in an `app_builds` that we have made. See docs/locks.md.',
+    example: 'true',
+  },
   TRIVY_DB_CACHE_DIR: {
     roles: ['trivy-db'],
     schema: z.string(),

@@ -131,6 +131,7 @@ function consoleConfig(read: Read, readOr: ReadOr) {
     trivyDbUrl: readOr('TRIVY_DB_URL'),
     trivyDbPublicUrl: readOr('TRIVY_DB_PUBLIC_URL'),
     pocketbasePublicUrl: readOr('POCKETBASE_PUBLIC_URL'),
+    gateProbeBuild: read('GATE_PROBE_BUILD'),
     webhooks: {
       urls: readOr('RESULT_WEBHOOK_URLS') ?? [],
       secret: readOr('RESULT_WEBHOOK_SECRET'),

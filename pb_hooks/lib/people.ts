@@ -54,7 +54,7 @@ const UNWRITABLE = 'The decision could not be put on record, so nothing was chan
 const refusals = {
   not_releasable: 'Only a build that was found infected, or could not be judged, can be released.',
   not_released: 'This build is not released.',
-  nothing_to_scan: 'This build has no files.',
+  nothing_to_scan: 'This build has no files, or is the probe of the gate.',
 } as const satisfies { [C in DecisionCode]?: string };
 
 interface Decision {

@@ -4,6 +4,10 @@
  */
 export const reasons = {
   'no-files': ['The build has no files.', 'Upload files to it, or delete it.'],
+  probe: [
+    'The probe of the gate: it is never judged and never opens, and the console tries every minute to get its file as anybody could.',
+    'Leave it. To be rid of it, set GATE_PROBE_BUILD=false and delete it.',
+  ],
   'engine-reply': [
     'The engine stopped, or answered nonsense, while it looked at this build.',
     'Look at the log of clamd, then scan it again.',

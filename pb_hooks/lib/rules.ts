@@ -85,12 +85,18 @@ export function begin(hasFiles: boolean, revision: number, now: number): Patch {
   };
 }
 
+/** The check of the probe of the gate: nothing that is done to it or to its build ever opens it. */
+export function probe(revision: number, now: number): Patch {
+  return { ...begin(false, revision, now), reason: 'probe' };
+}
+
 /**
  * The files of the build changed. Added (or replaced): a new obligation, whatever was said before. Removed: the same unless the
  * verdict is `clean`, which holds for every file that is left. Null: nothing changes.
  */
 export function filesChanged(state: CheckState, change: 'added' | 'removed', hasFiles: boolean, now: number): Patch | null {
   if (change === 'removed' && state.status === 'clean' && hasFiles) return null;
+  if (isProbe(state)) return probe(state.revision + (change === 'added' ? 1 : 0), now);
   return begin(hasFiles, state.revision + (change === 'added' ? 1 : 0), now);
 }
 
@@ -201,7 +207,7 @@ export type DecisionCode = 'not_releasable' | 'already_released' | 'not_released
 
 /** A person opens it in spite of the verdict. A build without files has nothing to let out. */
 export function released(state: CheckState, by: string, reason: string, now: number): Patch | DecisionCode {
-  if ((state.status !== 'infected' && state.status !== 'error') || state.reason === 'no-files') return 'not_releasable';
+  if ((state.status !== 'infected' && state.status !== 'error') || hasNothingToScan(state)) return 'not_releasable';
   if (state.releasedBy !== '') return 'already_released';
   return { ...releasedTo({ by, note: reason }, now), shutBy: '' };
 }
@@ -218,7 +224,7 @@ const LETHAL: readonly (Reason | '')[] = ['engine-reply', 'lease-expired'];
 /** A person wants it looked at again. Its status, and so its gate, stays as it is until the verdict; a release may outlive it. */
 export function rescanAsked(state: CheckState, now: number): Patch | DecisionCode {
   if (!isRescan(state)) return 'already_waiting';
-  if (state.reason === 'no-files') return 'nothing_to_scan';
+  if (hasNothingToScan(state)) return 'nothing_to_scan';
   if (state.rescanAt !== 0 && state.rescanAt <= now) return 'already_waiting';
   return { rescanAt: now, attempts: 0, lapses: 0, suspect: state.suspect || LETHAL.includes(state.reason) };
 }
@@ -238,6 +244,14 @@ export function imported(status: Status, virusName: string, trustClean: boolean,
   if (status === 'infected') return { ...begin(true, 0, now), status, virusName, pendingSince: 0, rescanAt: now };
   if (status === 'clean' && trustClean && hasFiles) return { ...begin(true, 0, now), status, open: true, pendingSince: 0, rescanAt: now };
   return begin(hasFiles, 0, now);
+}
+
+function isProbe(state: CheckState): boolean {
+  return state.status === 'error' && state.reason === 'probe';
+}
+
+function hasNothingToScan(state: CheckState): boolean {
+  return state.reason === 'no-files' || isProbe(state);
 }
 
 /** Whether a policy released it, not a person. */

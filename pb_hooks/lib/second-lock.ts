@@ -206,7 +206,7 @@ function switchedFields(tx: CoreApp, builds: core.Collection): Set<string> {
 const OUR_FIELDS = 'id:text files:file os:text arch:text branch:text app:text created:autodate updated:autodate';
 
 /** Whether a collection is the `app_builds` that our migration made, as it made it; the second lock itself does not count as a change. */
-function isOurOwn(collection: core.Collection): boolean {
+export function isOurOwn(collection: core.Collection): boolean {
   const fields = [...(collection.fields as unknown as core.Field[])].map((field) => `${field.getName()}:${field.type()}`).join(' ');
   const { own } = readRule(ruleOf(collection), BUILD_IS_OPEN);
   return collection.name === 'app_builds' && collection.type === 'base' && fields === OUR_FIELDS && own === '';

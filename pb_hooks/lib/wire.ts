@@ -226,6 +226,18 @@ export interface BuildAnswer {
   downloads?: number;
 }
 
+export interface ProbeRequest {
+  /** Also among the builds of a host, who sees one more record; otherwise only in an `app_builds` that we have made. */
+  anywhere: boolean;
+}
+
+export interface ProbeAnswer {
+  /** The id of the build; null where there is none. */
+  build: string | null;
+  /** Why there is none, as a sentence. */
+  why?: string;
+}
+
 /** Numbers of one span of time. */
 export interface StatsBucket {
   /** ISO 8601, its begin. */

@@ -29,7 +29,7 @@ export function checkWord(status: string, reason: string): Word {
 
 /** An honest 'cannot judge' is not a fault. */
 export function isUnscannable(reason: string): boolean {
-  return reason.startsWith('unscannable:') || reason === 'no-files';
+  return reason.startsWith('unscannable:') || reason === 'no-files' || reason === 'probe';
 }
 
 /** Meaning and next step of a stored reason; an unknown code is shown as it is. */

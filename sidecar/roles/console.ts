@@ -10,6 +10,7 @@ import type { PeerFetch } from '../console/console-env.ts';
 import { counted } from '../console/format.ts';
 import { GateProbe } from '../console/gate-probe.ts';
 import { type Line, Overview } from '../console/overview.ts';
+import { ProbeBuild } from '../console/probe-build.ts';
 import { createTrivyDbPages, type TrivyDbPages } from '../console/trivy-db/trivy-db-pages.ts';
 import { createDeliveriesPages } from '../console/webhooks/deliveries-page.ts';
 import { Outbox } from '../console/webhooks/outbox.ts';
@@ -48,6 +49,7 @@ export function createConsoleRole(parts: ConsoleRoleParts): Role {
   const source = new ChecksSource(session);
   const probe = new GateProbe({
     source,
+    build: new ProbeBuild({ session, source, make: config.gateProbeBuild, now: () => performance.now() }),
     urls: [pocketbase.url, config.pocketbasePublicUrl ?? pocketbase.url],
     gate: () => health.last?.gate ?? null,
     now: Date.now,
@@ -77,7 +79,8 @@ export function createConsoleRole(parts: ConsoleRoleParts): Role {
   return {
     name: 'console',
     routes: app.routes,
-    readiness: () => roleReadiness({ console: { ready: session.why === null, why: session.why }, gate: gatePart(probe) }),
+    readiness: () =>
+      roleReadiness({ console: { ready: session.why === null, why: session.why }, gate: gatePart(probe) }, warningsOf(probe)),
     async start() {
       work = Promise.all([health.run(running.signal), watch.run(running.signal)]);
     },
@@ -95,6 +98,12 @@ function gatePart({ open }: GateProbe): Part {
   return open === null
     ? { ready: true, why: null }
     : { ready: false, why: `the gate stands open: a file of the closed build ${open.build} was handed out` };
+}
+
+/** It stops nothing: what is closed is asked for all the same. */
+function warningsOf({ why }: GateProbe): string[] {
+  if (why === null) return [];
+  return [`The gate is tried with the newest closed builds only, not with a build of its own: ${why}. GATE_PROBE_BUILD decides.`];
 }
 
 function pagesOf(

@@ -113,9 +113,9 @@ function tabFilter(tab: TabName, is: '=' | '~'): string {
     case 'infected':
       return `status ${is} '${tab}'`;
     case 'cannot-judge':
-      return `status ${is} 'error' && (reason ~ 'unscannable:%' || reason = 'no-files')`;
+      return `status ${is} 'error' && (reason ~ 'unscannable:%' || reason = 'no-files' || reason = 'probe')`;
     case 'failed':
-      return `status ${is} 'error' && reason !~ 'unscannable:%' && reason != 'no-files'`;
+      return `status ${is} 'error' && reason !~ 'unscannable:%' && reason != 'no-files' && reason != 'probe'`;
     default:
       return tab satisfies never;
   }

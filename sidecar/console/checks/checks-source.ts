@@ -154,6 +154,13 @@ export class ChecksSource {
     return await this.#rows(query, await this.#buildFields(), count, 'open = false');
   }
 
+  /** The one that is there for trying the gate, and is closed; null where there is none. */
+  async probe(): Promise<CheckRow | null> {
+    const query: CheckQuery = { tab: 'all', reason: '', search: '', from: null };
+    const [row] = await this.#rows(query, await this.#buildFields(), 1, `status = 'error' && reason = 'probe' && open = false`);
+    return row ?? null;
+  }
+
   /** Places in the queue from 1, by id of the check, of those that are not far back. Suspects and delayed ones stand where they were uploaded. */
   async positions(waiting: number): Promise<ReadonlyMap<string, number>> {
     if (waiting === 0 || waiting > MAX_POSITIONS * 4) return new Map();

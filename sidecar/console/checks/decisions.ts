@@ -50,6 +50,8 @@ export const decisionWords: Readonly<Record<Decision, DecisionWords>> = {
   },
 };
 
+const PROBE = 'This build is the probe of the gate, which never opens.';
+
 /** Why this decision does not fit the check, as the rules of the hooks will say too; null where it does. */
 export function whyNotFit(
   decision: Decision,
@@ -61,12 +63,14 @@ export function whyNotFit(
       if (check.status !== 'infected' && check.status !== 'error')
         return 'Only a build that was found infected, or could not be judged, can be released.';
       if (check.reason === 'no-files') return 'This build has no files to let out.';
+      if (check.reason === 'probe') return PROBE;
       return check.release === null ? null : 'This build is released already.';
     case 'revoke':
       return check.release === null ? 'This build is not released.' : null;
     case 'rescan':
       if (!isJudged(check)) return 'This build waits for its scan already.';
       if (check.reason === 'no-files') return 'This build has no files.';
+      if (check.reason === 'probe') return PROBE;
       return check.rescanAt !== null && check.rescanAt.getTime() <= now ? 'This build waits for its next scan already.' : null;
     default:
       return decision satisfies never;
