@@ -33,7 +33,25 @@ export const reasons = {
     'Upload it again from the original.',
   ],
   'unscannable:zip-method': ['A zip member is compressed by a method that the engine does not unpack.', 'Pack it again with deflate.'],
+  'unscannable:zip64': ['The zip archive uses 64-bit sizes, which the engine does not follow.', 'Pack it as tar.gz, or without zip64.'],
   'unscannable:7z-method': ['The 7z archive is compressed by a method that the engine does not unpack.', 'Pack it again with LZMA2.'],
+  'unscannable:tar-form': [
+    'The tar archive says which bytes belong to a member in a way that the engine does not follow.',
+    'Pack it again as plain ustar or pax, without sparse files.',
+  ],
+  'unscannable:xz-filter': ['The xz file uses a filter or a dictionary that the engine does not know.', 'Pack it with the defaults of xz.'],
+  'unscannable:several-streams': [
+    'The engine unpacks only the first of the compressed streams in this file.',
+    'Pack it as one stream: with bzip2 or xz itself, or as gzip.',
+  ],
+  'unscannable:self-extracting': [
+    'A program carries packed files with it in a way that the engine does not follow.',
+    'Upload the packed files themselves, as zip or tar.gz.',
+  ],
+  'unscannable:two-formats': [
+    'The file can be read as two formats, and the engine reads it as one of them.',
+    'Pack it again; in a tar, give the first member another name.',
+  ],
   'unscannable:rar': ['This engine was built without support for RAR.', 'Pack it as zip, or install the unrar module of ClamAV.'],
   'unscannable:zstd': ['The engine does not unpack Zstandard.', 'Pack it as gzip or xz.'],
   'unscannable:lz4': ['The engine does not unpack LZ4.', 'Pack it as gzip or xz.'],

@@ -235,8 +235,12 @@ export class ClamdEngine {
   }
 
   async #asked(input: ScanInput, look: Look, signal: AbortSignal): Promise<{ answer: Answer; sent: number }> {
-    const { answer, sent } = await this.#exchange(input, look, signal);
-    return { answer: answer.kind === 'clean' ? qualify(look) : answer, sent };
+    try {
+      const { answer, sent } = await this.#exchange(input, look, signal);
+      return { answer: answer.kind === 'clean' ? await qualify(look) : answer, sent };
+    } finally {
+      look.close();
+    }
   }
 
   async #exchange(input: ScanInput, look: Look, signal: AbortSignal): Promise<{ answer: Answer; sent: number }> {
@@ -264,10 +268,10 @@ export class ClamdEngine {
 }
 
 /** Of an archive that is asked about member by member: its own form hides nothing. */
-const blind: Look = { push() {}, end: () => null };
+const blind: Look = { push() {}, end: () => null, close() {} };
 
-function qualify(look: Look): Answer {
-  const reason = look.end();
+async function qualify(look: Look): Promise<Answer> {
+  const reason = await look.end();
   return reason === null ? { kind: 'clean' } : { kind: 'unscannable', reason };
 }
 

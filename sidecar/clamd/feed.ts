@@ -9,12 +9,14 @@ import type { ScanInput } from '../scan/ports.ts';
 export class Feed extends Readable {
   /** The source has not delivered what was asked of it last. */
   waiting = false;
+  /** Whoever looks on needs its time. */
+  looking = false;
   readonly #size: number;
   readonly #source: AsyncIterator<Uint8Array>;
-  readonly #seen: (chunk: Uint8Array) => void;
+  readonly #seen: (chunk: Uint8Array) => void | Promise<void>;
   #bytes = 0;
 
-  constructor(input: ScanInput, seen: (chunk: Uint8Array) => void) {
+  constructor(input: ScanInput, seen: (chunk: Uint8Array) => void | Promise<void>) {
     super({ highWaterMark: 64 * 1024 });
     this.#size = input.size;
     this.#source = input.bytes[Symbol.asyncIterator]();
@@ -40,14 +42,25 @@ export class Feed extends Readable {
     this.waiting = false;
     if (this.destroyed) return;
     if (result.done) this.#end();
-    else this.#pass(result.value);
+    else await this.#pass(result.value);
   }
 
-  #pass(chunk: Uint8Array): void {
+  async #pass(chunk: Uint8Array): Promise<void> {
     this.#bytes += chunk.length;
     if (this.#bytes > this.#size) throw new ScanError('download', `more than the announced ${this.#size} bytes came`);
-    this.#seen(chunk);
-    this.push(chunk);
+    const wait = this.#seen(chunk);
+    // Once it is pushed, its memory may be used again at any time.
+    if (wait !== undefined) await this.#lookedAt(wait);
+    if (!this.destroyed) this.push(chunk);
+  }
+
+  async #lookedAt(wait: Promise<void>): Promise<void> {
+    this.looking = true;
+    try {
+      await wait;
+    } finally {
+      this.looking = false;
+    }
   }
 
   #end(): void {

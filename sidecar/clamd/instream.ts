@@ -19,6 +19,9 @@ export interface Patience {
   readonly timeoutMs: number;
 }
 
+/** Told of every chunk before the engine gets it; where it answers a promise, the engine waits for that. */
+type Seen = (chunk: Uint8Array) => void | Promise<void>;
+
 const connectMs = 5_000;
 const commandLength = 'zINSTREAM\0'.length;
 const lengthPrefix = 4;
@@ -41,7 +44,7 @@ export interface Exchanged {
 export function instream(
   engine: Endpoint,
   input: ScanInput,
-  options: Patience & { readonly seen?: (chunk: Uint8Array) => void },
+  options: Patience & { readonly seen?: Seen },
   signal: AbortSignal,
 ): Promise<Exchanged> {
   return new Promise((resolve, reject) => {
@@ -76,7 +79,7 @@ class Exchange {
   #unsent: Uint8Array[] = [];
   #release = () => {};
 
-  constructor(input: ScanInput, options: Patience & { readonly seen?: (chunk: Uint8Array) => void }, settle: Settle) {
+  constructor(input: ScanInput, options: Patience & { readonly seen?: Seen }, settle: Settle) {
     this.#size = input.size;
     this.#patience = options;
     this.#settle = settle;
@@ -149,6 +152,7 @@ class Exchange {
   }
 
   #stalled(): void {
+    if (this.#feed.looking) return this.#wait(this.#patience.stallMs, () => this.#stalled());
     const idle = `for ${this.#patience.stallMs} ms`;
     this.#fail(
       this.#feed.waiting

@@ -34,6 +34,7 @@ describe('parseReply', () => {
     ['Heuristics.Limits.Exceeded', 'unscannable:limits'],
     ['Heuristics.Encrypted.Zip', 'unscannable:encrypted'],
     ['Heuristics.Encrypted.7Zip', 'unscannable:encrypted'],
+    ['Heuristics.XZ.DicSizeLimit', 'unscannable:xz-filter'],
   ])('takes %s for %s', (name, reason) => {
     expect(parseReply(`stream: ${name} FOUND\0`)).toEqual({ kind: 'unscannable', reason });
   });

@@ -28,6 +28,8 @@ export function parseReply(reply: string): Answer {
 
 function unscannable(signature: string): UnscannableReason | null {
   if (signature.startsWith('Heuristics.Encrypted.')) return 'unscannable:encrypted';
+  // More memory than it allows itself: nothing of the file was unpacked.
+  if (signature === 'Heuristics.XZ.DicSizeLimit') return 'unscannable:xz-filter';
   const limit = /^Heuristics\.Limits\.(?:Exceeded\.)?(.+)$/.exec(signature)?.[1];
   if (limit === undefined) return null;
   return Object.hasOwn(limits, limit) ? limits[limit]! : 'unscannable:limits';

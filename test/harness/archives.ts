@@ -18,14 +18,14 @@ export function patchedZip(data: Buffer, patch: { local?: Patch; central?: Patch
 type Patch = readonly (readonly [at: number, value: number, bytes: number])[];
 
 /** LZ4 frame with one stored block. */
-function lz4Of(data: Buffer): Buffer {
+export function lz4Of(data: Buffer): Buffer {
   const header = Buffer.from('04224d18604073', 'hex');
   const length = Buffer.alloc(4);
   length.writeUInt32LE((data.length | 0x8000_0000) >>> 0, 0);
   return Buffer.concat([header, length, data, Buffer.alloc(4)]);
 }
 
-function arOf(data: Buffer): Buffer {
+export function arOf(data: Buffer): Buffer {
   const header = `${'data.tar/'.padEnd(16)}${'0'.padEnd(12)}${'0'.padEnd(6)}${'0'.padEnd(6)}${'100644'.padEnd(8)}${String(data.length).padEnd(10)}\`\n`;
   return Buffer.concat([Buffer.from(`!<arch>\n${header}`), data, Buffer.alloc(data.length % 2, '\n')]);
 }

@@ -33,8 +33,8 @@ describe('the first bytes', () => {
     ['SquashFS', begins('hsqs'), 'format'],
     ['an AppImage', begins('\x7fELF\x02\x01\x01\x00AI\x02'), 'format'],
     ['ACE', begins('1234567**ACE**'), 'format'],
-  ])('mark %s', (_, bytes, reason) => {
-    for (const chunkLength of [1, 5, 1000]) expect(lookAt(bytes, { chunkLength })).toBe(`unscannable:${reason}`);
+  ])('mark %s', async (_, bytes, reason) => {
+    for (const chunkLength of [1, 5, 1000]) expect(await lookAt(bytes, { chunkLength })).toBe(`unscannable:${reason}`);
   });
 
   it.each([
@@ -49,38 +49,41 @@ describe('the first bytes', () => {
     ['a JSON file', Buffer.from('{"a": [1, 2, 3], "b": "]]]]"}')],
     ['almost Unix compress', begins('1f9d00', 'hex')],
     ['almost bare LZMA', lzmaHeader(12345, 68n)],
-  ])('leave %s to the engine', (_, bytes) => {
-    expect(lookAt(bytes)).toBeNull();
+  ])('leave %s to the engine', async (_, bytes) => {
+    expect(await lookAt(bytes)).toBeNull();
   });
 
-  it('leave RAR to an engine that unpacks it', () => {
-    expect(lookAt(rarOf('a', text), { unpacksRar: true })).toBeNull();
+  it('leave RAR to an engine that unpacks it', async () => {
+    expect(await lookAt(rarOf('a', text), { unpacksRar: true })).toBeNull();
   });
 
-  it('say the same whatever the chunks', () => {
+  it('say the same whatever the chunks', async () => {
     const bytes = fc.oneof(
       fc.uint8Array({ maxLength: 500 }),
       fc.constantFrom<Uint8Array>(rarOf('a', text), zstdCompressSync(text), tarOf('a', text)),
     );
-    fc.assert(
-      fc.property(bytes, fc.integer({ min: 1, max: 100 }), (content, chunkLength) => {
-        expect(lookAt(content, { chunkLength })).toBe(lookAt(content));
+    await fc.assert(
+      fc.asyncProperty(bytes, fc.integer({ min: 1, max: 100 }), async (content, chunkLength) => {
+        expect(await lookAt(content, { chunkLength })).toBe(await lookAt(content));
       }),
     );
   });
 });
 
 describe('xz', () => {
-  const xz = Buffer.concat([Buffer.from('fd377a585a000004', 'hex'), Buffer.alloc(64, 1), Buffer.from('YZ')]);
+  const xz = Buffer.from(
+    '/Td6WFoAAAFpIt42AgAhARYAAAB0L+Wj4AF7ABxdADmbyfLnUIn5jDEtejfECJttMMOoKRMpxYtzAAAA/H9dhQABNPwCAAAAseRzez4wDYsCAAAAAAFZWg==',
+    'base64',
+  );
 
-  it('is left to the engine where it ends as it must', () => {
-    expect(lookAt(xz)).toBeNull();
-    expect(lookAt(Buffer.concat([xz, Buffer.alloc(8)]))).toBeNull();
+  it('is left to the engine where it ends as it must', async () => {
+    expect(await lookAt(xz)).toBeNull();
+    expect(await lookAt(Buffer.concat([xz, Buffer.alloc(8)]))).toBeNull();
   });
 
-  it('is damaged where it is cut', () => {
-    expect(lookAt(xz.subarray(0, 50))).toBe('unscannable:damaged');
-    expect(lookAt(xz.subarray(0, 6))).toBe('unscannable:damaged');
+  it('is damaged where it is cut', async () => {
+    expect(await lookAt(xz.subarray(0, 60))).toBe('unscannable:damaged');
+    expect(await lookAt(xz.subarray(0, 6))).toBe('unscannable:damaged');
   });
 });
 
@@ -93,12 +96,12 @@ describe('an OLE2 container', () => {
     return bytes;
   }
 
-  it.each([1, 127, 128, 200, 4096, 8192])('with an encrypted package is encrypted (chunks of %i)', (chunkLength) => {
-    expect(lookAt(container(1024 + 3 * 128), { chunkLength })).toBe('unscannable:encrypted');
+  it.each([1, 127, 128, 200, 4096, 8192])('with an encrypted package is encrypted (chunks of %i)', async (chunkLength) => {
+    expect(await lookAt(container(1024 + 3 * 128), { chunkLength })).toBe('unscannable:encrypted');
   });
 
-  it('that only mentions one is left to the engine', () => {
-    expect(lookAt(container(1024 + 64))).toBeNull();
-    expect(lookAt(container(1024, 36))).toBeNull();
+  it('that only mentions one is left to the engine', async () => {
+    expect(await lookAt(container(1024 + 64))).toBeNull();
+    expect(await lookAt(container(1024, 36))).toBeNull();
   });
 });

@@ -1,69 +1,92 @@
 /**
  * Our own look at a file, beside the engine's: does it have a form that clamd accepts but looks at only in part, or not at all?
- * It is fed while the file streams, in bounded memory; it never says clean, it only takes a clean away.
+ * It is fed while the file streams, in bounded memory; it never says clean, it only takes a clean away. What it can tell, and
+ * what it cannot, is the table in formats.ts.
  */
 import type { UnscannableReason } from '../../scan/model.ts';
-import { EmbeddedZipLook } from './embedded-zip.ts';
-import { headLength, judgeHead, startsWith } from './magic.ts';
-import { Ole2Look } from './ole2.ts';
-import { SevenZipLook } from './seven-zip.ts';
-import { XzLook } from './xz.ts';
-import { ZipLook } from './zip.ts';
+import { Budget } from './budget.ts';
+import { headLength } from './formats.ts';
+import { judgeHead, specialistFor } from './magic.ts';
 
 export interface Look {
-  /** Keeps no reference to the chunk: its memory is used again. */
-  push(chunk: Uint8Array): void;
+  /**
+   * Keeps no reference to the chunk: its memory is used again. Where it answers a promise, that and the next chunk have to wait
+   * for it.
+   */
+  push(chunk: Uint8Array): void | Promise<void>;
   /** After the last byte: why an OK of the engine is no proof, or null where it is. */
-  end(): UnscannableReason | null;
+  end(): UnscannableReason | null | Promise<UnscannableReason | null>;
+  /** Gives back what it holds, at any time, more than once. */
+  close(): void;
 }
 
-const specialists: readonly (readonly [magic: Buffer, look: (size: number) => Look])[] = [
-  [Buffer.from('PK\x03\x04', 'latin1'), (size) => new ZipLook(size)],
-  [Buffer.from('PK00PK\x03\x04', 'latin1'), (size) => new ZipLook(size)],
-  [Buffer.from('PK\x07\x08', 'latin1'), (size) => new ZipLook(size)],
-  [Buffer.from('377abcaf271c', 'hex'), (size) => new SevenZipLook(size)],
-  [Buffer.from('fd377a585a00', 'hex'), (size) => new XzLook(size)],
-  [Buffer.from('d0cf11e0a1b11ae1', 'hex'), () => new Ole2Look()],
-];
+/** What looks hand down to those at what is inside. */
+export interface LookContext {
+  readonly unpacksRar: boolean;
+  /** How many levels of members are opened: a zip in a zip takes one, a tar in a gzip none. */
+  readonly levels: number;
+  readonly budget: Budget;
+  /** How many wrappings are around these bytes. */
+  readonly depth: number;
+}
+
+/** Beyond what clamd follows (MaxRecursion). */
+const deepest = 20;
+
+/**
+ * What is in the uploaded archive is looked at like an upload of its own, and that takes a second level: whether a zip in it is
+ * damaged shows only in its members. So these are looked at too, but for damage in archives among them.
+ */
+const levels = 2;
 
 /** `size` is the announced size, in bytes. */
 export function createLook(size: number, engine: { readonly unpacksRar: boolean }): Look {
-  return new HeadLook(size, engine);
+  return lookInside(size, { unpacksRar: engine.unpacksRar, levels, budget: new Budget(), depth: 0 });
+}
+
+/** At bytes of which we know the length, or not yet (null). */
+export function lookInside(size: number | null, context: LookContext): Look {
+  return new HeadLook(size, { ...context, depth: context.depth + 1 });
 }
 
 /** Waits for the first bytes, then hands everything to whoever knows that format. */
 class HeadLook implements Look {
-  readonly #size: number;
-  readonly #engine: { readonly unpacksRar: boolean };
+  readonly #size: number | null;
+  readonly #context: LookContext;
   #head: Buffer | null = Buffer.alloc(0);
   #verdict: UnscannableReason | null = null;
   #specialist: Look | null = null;
 
-  constructor(size: number, engine: { readonly unpacksRar: boolean }) {
+  constructor(size: number | null, context: LookContext) {
     this.#size = size;
-    this.#engine = engine;
+    this.#context = context;
   }
 
-  push(chunk: Uint8Array): void {
-    if (this.#head === null) {
-      this.#specialist?.push(chunk);
-      return;
-    }
+  push(chunk: Uint8Array): void | Promise<void> {
+    if (this.#head === null) return this.#specialist?.push(chunk);
     this.#head = Buffer.concat([this.#head, chunk]);
-    if (this.#head.length >= headLength) this.#decide(this.#head);
+    if (this.#head.length >= headLength) return this.#decide(this.#head);
   }
 
-  end(): UnscannableReason | null {
-    if (this.#head !== null) this.#decide(this.#head);
+  end(): UnscannableReason | null | Promise<UnscannableReason | null> {
+    const wait = this.#head === null ? undefined : this.#decide(this.#head);
+    return wait === undefined ? this.#conclude() : wait.then(() => this.#conclude());
+  }
+
+  close(): void {
+    this.#head = null;
+    this.#specialist?.close();
+  }
+
+  #conclude(): UnscannableReason | null | Promise<UnscannableReason | null> {
     return this.#verdict ?? this.#specialist?.end() ?? null;
   }
 
-  #decide(head: Buffer): void {
+  #decide(head: Buffer): void | Promise<void> {
     this.#head = null;
-    this.#verdict = judgeHead(head, this.#engine);
+    this.#verdict = this.#context.depth > deepest ? 'unscannable:too-deep' : judgeHead(head, this.#context);
     if (this.#verdict !== null) return;
-    const found = specialists.find(([magic]) => startsWith(head, magic));
-    this.#specialist = found === undefined ? new EmbeddedZipLook(this.#size) : found[1](this.#size);
-    this.#specialist.push(head);
+    this.#specialist = specialistFor(head)(this.#size, this.#context);
+    return this.#specialist.push(head);
   }
 }

@@ -34,4 +34,6 @@ export class Ole2Look implements Look {
   end(): UnscannableReason | null {
     return this.#found ? 'unscannable:encrypted' : null;
   }
+
+  close(): void {}
 }

@@ -26,40 +26,40 @@ describe('a 7z archive', () => {
     ['its directory plain', plainDirectory],
     ['its directory packed by LZMA', packedByLzma],
     ['its directory packed by LZMA2', packedByLzma2],
-  ])('packed by LZMA2 is left to the engine, %s', (_, bytes) => {
-    for (const chunkLength of [1, 33, 65_536]) expect(lookAt(bytes, { chunkLength })).toBeNull();
+  ])('packed by LZMA2 is left to the engine, %s', async (_, bytes) => {
+    for (const chunkLength of [1, 33, 65_536]) expect(await lookAt(bytes, { chunkLength })).toBeNull();
   });
 
   it.each([
     ['Deflate', plainDeflate],
     ['BZip2, in a packed directory', packedBzip2],
-  ])('packed by a method that clamd does not unpack is marked: %s', (_, bytes) => {
-    expect(lookAt(bytes)).toBe('unscannable:7z-method');
+  ])('packed by a method that clamd does not unpack is marked: %s', async (_, bytes) => {
+    expect(await lookAt(bytes)).toBe('unscannable:7z-method');
   });
 
-  it('cut short is damaged', () => {
-    fc.assert(
-      fc.property(fc.integer({ min: 6, max: packedByLzma.length - 1 }), (length) => {
-        expect(lookAt(packedByLzma.subarray(0, length))).toBe('unscannable:damaged');
+  it('cut short is damaged', async () => {
+    await fc.assert(
+      fc.asyncProperty(fc.integer({ min: 6, max: packedByLzma.length - 1 }), async (length) => {
+        expect(await lookAt(packedByLzma.subarray(0, length))).toBe('unscannable:damaged');
       }),
     );
   });
 
-  it('whose directory cannot be read is never left to the engine', () => {
+  it('whose directory cannot be read is never left to the engine', async () => {
     const garbled = Buffer.from(packedByLzma);
     garbled.fill(0x55, 32, packedByLzma.length);
-    expect(lookAt(garbled)).toBe('unscannable:7z-method');
+    expect(await lookAt(garbled)).toBe('unscannable:7z-method');
   });
 
-  it('never throws, whatever is in it', () => {
-    fc.assert(
-      fc.property(
+  it('never throws, whatever is in it', async () => {
+    await fc.assert(
+      fc.asyncProperty(
         fc.constantFrom(plainDirectory, packedByLzma, packedByLzma2, packedBzip2),
         fc.array(fc.tuple(fc.nat(300), fc.nat(255)), { maxLength: 8 }),
-        (original, changes) => {
+        async (original, changes) => {
           const bytes = Buffer.from(original);
           for (const [at, value] of changes) if (at > 5 && at < bytes.length) bytes[at] = value;
-          const reason = lookAt(bytes);
+          const reason = await lookAt(bytes);
           expect(reason === null || reason.startsWith('unscannable:')).toBe(true);
         },
       ),

@@ -28,12 +28,11 @@ const ppmdProperties = 5;
  * libclamav/7z/7zDec.c of 1.4). Of anything else it says OK. Where the methods cannot be read, nothing is proved.
  */
 export class SevenZipLook implements Look {
-  readonly #size: number;
   readonly #tail: Tail;
   #head: Buffer = Buffer.alloc(0);
+  #size = 0;
 
-  constructor(size: number) {
-    this.#size = size;
+  constructor(size: number | null) {
     this.#tail = new Tail(size, reach);
   }
 
@@ -41,10 +40,10 @@ export class SevenZipLook implements Look {
     if (this.#head.length < signatureLength)
       this.#head = Buffer.concat([this.#head, chunk.subarray(0, signatureLength - this.#head.length)]);
     this.#tail.push(chunk);
+    this.#size += chunk.length;
   }
 
   end(): UnscannableReason | null {
-    using _tail = this.#tail;
     if (this.#head.length < signatureLength) return 'unscannable:damaged';
     const length = Number(this.#head.readBigUInt64LE(20));
     if (length === 0) return null;
@@ -57,6 +56,10 @@ export class SevenZipLook implements Look {
       if (thrown instanceof RangeError) return 'unscannable:7z-method';
       throw thrown;
     }
+  }
+
+  close(): void {
+    this.#tail.close();
   }
 
   #streams(bytes: Buffer): Streams | null {

@@ -1,0 +1,154 @@
+import { crc32 } from 'node:zlib';
+import type { UnscannableReason } from '../../scan/model.ts';
+import { ascii, begins, hex, isPartitioned } from './first-bytes.ts';
+import type { Look, LookContext } from './look.ts';
+import { Tail } from './tail.ts';
+import { elsewhere, endReach, flag, isUnpacked, readDirectory, type ZipEntry } from './zip-directory.ts';
+
+/** Every plain file pays for it in memory, so it is less than for what calls itself a zip. */
+const reach = 1024 * 1024 + endReach;
+
+const partitionTable = ascii('EFI PART', 512);
+const bootMark = hex('55aa', 510, { confirm: isPartitioned });
+const sectorLength = 2048;
+/** Descriptors of a volume begin here, one a sector. */
+const firstDescriptor = 16;
+const lastDescriptor = 31;
+const descriptorMark = 5;
+/** Of an Apple disk image, in its last block. */
+const diskImageTrailer = 'koly';
+const trailerLength = 512;
+
+/**
+ * A file of no format that has a look of its own: programs, pictures, text, whatever. It may carry a zip at its end, as
+ * self-extracting programs and games do: clamd finds the members by their local headers alone, so it sees only those whose headers
+ * name their size. Programs may carry other archives, and scripts too; those clamd finds only in part.
+ */
+export class PlainLook implements Look {
+  readonly #tail: Tail;
+  readonly #cargo: Cargo | null;
+  readonly #isDisk: boolean;
+  readonly #descriptors = Buffer.alloc(descriptorMark * (lastDescriptor - firstDescriptor + 1));
+  #offset = 0;
+
+  constructor(size: number | null, context: LookContext, head: Buffer) {
+    this.#tail = new Tail(size, reach);
+    this.#cargo = isProgram(head) ? new Cargo(context, head) : null;
+    this.#isDisk = begins(head, partitionTable) || begins(head, bootMark);
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#offset <= (lastDescriptor + 1) * sectorLength) this.#noteDescriptors(chunk);
+    this.#offset += chunk.length;
+    this.#tail.push(chunk);
+    this.#cargo?.push(chunk);
+  }
+
+  end(): UnscannableReason | null {
+    // Windows puts next to nothing where clamd looks first, and everything into the UDF beside it.
+    if (this.#hasDescriptor('BEA01')) return 'unscannable:format';
+    if (this.#isDisk && !this.#hasDescriptor('CD001')) return 'unscannable:format';
+    const bytes = this.#tail.bytes();
+    if (bytes.toString('latin1', bytes.length - trailerLength).startsWith(diskImageTrailer)) return 'unscannable:format';
+    return this.#cargo?.reason ?? this.#judgeZip(bytes);
+  }
+
+  #noteDescriptors(chunk: Uint8Array): void {
+    for (let index = 0; index < this.#descriptors.length; index++) {
+      const sector = firstDescriptor + Math.floor(index / descriptorMark);
+      const byte = chunk[sector * sectorLength + 1 + (index % descriptorMark) - this.#offset];
+      if (byte !== undefined) this.#descriptors[index] = byte;
+    }
+  }
+
+  #hasDescriptor(mark: string): boolean {
+    for (let at = 0; at < this.#descriptors.length; at += descriptorMark)
+      if (this.#descriptors.toString('latin1', at, at + descriptorMark) === mark) return true;
+    return false;
+  }
+
+  close(): void {
+    this.#tail.close();
+  }
+
+  #judgeZip(bytes: Buffer): UnscannableReason | null {
+    const directory = readDirectory(bytes, this.#tail.start);
+    if (directory === 'beyond') return 'unscannable:too-many-files';
+    // The magic may stand in any data; only a directory that agrees with itself is one.
+    if (typeof directory === 'string') return null;
+    return first(directory.entries);
+  }
+}
+
+function first(entries: readonly ZipEntry[]): UnscannableReason | null {
+  for (const { method, flags, packed } of entries) {
+    if (!isUnpacked(method, flags)) return 'unscannable:zip-method';
+    if (packed !== 0 && (packed === elsewhere || (flags & (flag.sizesFollow | flag.masked)) !== 0)) return 'unscannable:self-extracting';
+  }
+  return null;
+}
+
+function isProgram(head: Buffer): boolean {
+  return /^(?:#!|MZ|\x7fELF)/.test(head.toString('latin1', 0, 4));
+}
+
+interface Mark {
+  readonly bytes: Buffer;
+  /** How many bytes from the mark on `confirm` wants to see. */
+  readonly length: number;
+  readonly confirm: (bytes: Buffer) => boolean;
+}
+
+const mark = (text: string, length: number, confirm: (bytes: Buffer) => boolean): Mark => ({
+  bytes: Buffer.from(text, 'latin1'),
+  length,
+  confirm,
+});
+
+const rar4 = mark(
+  'Rar!\x1a\x07\x00',
+  20,
+  (bytes) => bytes[9] === 0x73 && (crc32(bytes.subarray(9, 20)) & 0xffff) === bytes.readUInt16LE(7),
+);
+const rar5 = mark('Rar!\x1a\x07\x01\x00', 14, (bytes) => bytes[12]! < 0x80 && bytes[13] === 1);
+/** What shell scripts unpack from behind their own text: clamd reads a script as text. Each is long enough not to be met by chance. */
+const inScripts: readonly Mark[] = [
+  mark(
+    '\x1f\x8b\x08',
+    10,
+    (bytes) => (bytes[3]! === 0 || bytes[3] === 8) && [0, 2, 4].includes(bytes[8]!) && [0, 3, 11, 255].includes(bytes[9]!),
+  ),
+  mark('\xfd7zXZ\0\0', 12, (bytes) => bytes.readUInt32LE(8) === crc32(bytes.subarray(6, 8))),
+  mark('1AY&SY', 6, () => true),
+  mark('\x28\xb5\x2f\xfd', 6, (bytes) => (bytes[4]! & 0x08) === 0),
+  mark('\x04\x22\x4d\x18', 6, (bytes) => bytes[4]! >> 6 === 1 && (bytes[5]! & 0x8f) === 0),
+  mark('LZIP\x01', 6, (bytes) => bytes[5]! >= 12 && bytes[5]! <= 29 + 0xe0),
+  mark('ustar', 8, (bytes) => bytes[5] === 0 || bytes[5] === 0x20),
+];
+
+/** Searches a program for what it carries. */
+class Cargo {
+  readonly #marks: readonly Mark[];
+  #rest = Buffer.alloc(0);
+  reason: UnscannableReason | null = null;
+
+  constructor({ unpacksRar }: LookContext, head: Buffer) {
+    const isScript = head.toString('latin1', 0, 2) === '#!';
+    this.#marks = [...(isScript ? inScripts : []), ...(isScript || !unpacksRar ? [rar4, rar5] : [])];
+  }
+
+  push(chunk: Uint8Array): void {
+    if (this.#marks.length === 0 || this.reason !== null) return;
+    const bytes = Buffer.concat([this.#rest, chunk]);
+    if (this.#marks.some((each) => isIn(bytes, each))) this.reason = 'unscannable:self-extracting';
+    const longest = Math.max(...this.#marks.map(({ length }) => length));
+    this.#rest = Buffer.from(bytes.subarray(Math.max(0, bytes.length - longest)));
+  }
+}
+
+function isIn(bytes: Buffer, { bytes: wanted, length, confirm }: Mark): boolean {
+  for (let at = bytes.indexOf(wanted); at >= 0; at = bytes.indexOf(wanted, at + 1)) {
+    if (at + length <= bytes.length && confirm(bytes.subarray(at, at + length))) return true;
+  }
+  return false;
+}

@@ -1,0 +1,95 @@
+import type { UnscannableReason } from '../../scan/model.ts';
+import { type Look, type LookContext, lookInside } from './look.ts';
+import { blockLength, readTarHeader, type TarHeader } from './tar-header.ts';
+import { endOf, type Input, isZero, onlyZerosFollow, type Walk, WalkLook } from './walk.ts';
+
+/** clamd stops at ten thousand members. */
+const mostMembers = 100_000;
+/** Of an extended header; real ones have a few hundred bytes. */
+const longestExtended = 1024 * 1024;
+
+/** Of these neither clamd nor anybody else expects data; where there is some, readers part. */
+const withoutData = new Set(['1', '2', '3', '4', '5', '6', 'V']);
+/** clamd jumps over these. */
+const skipped = new Set(['K', 'L', 'N', 'A', 'E', 'I', 'g', 'x', 'X']);
+/** Old sparse files: what is stored is not what they unpack to. */
+const sparse = 'S';
+
+/**
+ * A tar is looked at whole by ClamAV 1.4 only where every header is one that it reads as others do: it skips what it cannot make
+ * sense of, block by block, and says OK. Members are looked at like uploads of their own.
+ */
+export class TarLook extends WalkLook {
+  #member: Look | null = null;
+
+  constructor(context: LookContext) {
+    const open = (size: number) => {
+      this.#member = lookInside(size, { ...context, levels: context.levels - 1 });
+      return this.#member;
+    };
+    super((input) => walkTar(input, context.levels > 0 ? open : null));
+  }
+
+  override close(): void {
+    super.close();
+    this.#member?.close();
+  }
+}
+
+function* walkTar(input: Input, open: ((size: number) => Look) | null): Walk {
+  let isUstar: boolean | null = null;
+  for (let members = 0; yield* input.more(); members++) {
+    if (members > mostMembers) return 'unscannable:too-many-files';
+    const block = yield* input.take(blockLength);
+    if (block.length < blockLength) return 'unscannable:damaged';
+    // Behind the end there may be padding; members that only some readers show may not.
+    if (isZero(block)) return (yield* onlyZerosFollow(input)) ? null : 'unscannable:damaged';
+    const header = readTarHeader(block);
+    if (header === null) return 'unscannable:damaged';
+    if (header === 'unclear') return 'unscannable:tar-form';
+    // clamd gives up at the first header of the other kind.
+    isUstar ??= header.isUstar;
+    if (isUstar && !header.isUstar) return 'unscannable:damaged';
+    const reason = yield* readMember(input, header, open);
+    if (reason !== null) return reason;
+  }
+  return null;
+}
+
+function* readMember(input: Input, header: TarHeader, open: ((size: number) => Look) | null): Walk {
+  const { type, size } = header;
+  if (type === sparse) return 'unscannable:tar-form';
+  if (withoutData.has(type)) return size === 0 ? null : 'unscannable:damaged';
+  // Behind an empty one clamd jumps over the next header as well.
+  if (skipped.has(type) && size === 0) return 'unscannable:damaged';
+  if (type === 'x' || type === 'X' || type === 'g') return yield* readExtended(input, size);
+  const padding = (blockLength - (size % blockLength)) % blockLength;
+  const look = skipped.has(type) || open === null || size === 0 ? null : open(size);
+  const passed = yield* input.pass(size, (piece) => look?.push(piece));
+  if (passed < size || (yield* input.take(padding)).length < padding) return 'unscannable:damaged';
+  if (look === null) return null;
+  const reason = yield* endOf(look);
+  look.close();
+  return reason;
+}
+
+/** clamd knows nothing of what stands here, so that it must not change which bytes a member has. */
+function* readExtended(input: Input, size: number): Walk {
+  const length = Math.ceil(size / blockLength) * blockLength;
+  if (length > longestExtended) return 'unscannable:damaged';
+  const bytes = yield* input.take(length);
+  return bytes.length < length ? 'unscannable:damaged' : judgeRecords(bytes.subarray(0, size));
+}
+
+function judgeRecords(records: Buffer): UnscannableReason | null {
+  for (let at = 0; at < records.length; ) {
+    const space = records.indexOf(' ', at);
+    const length = space < 0 ? 0 : Number(records.toString('latin1', at, space));
+    if (!Number.isSafeInteger(length) || length <= space - at || at + length > records.length) return 'unscannable:damaged';
+    const equals = records.indexOf('=', space);
+    const key = records.toString('latin1', space + 1, equals < 0 ? space + 1 : equals);
+    if (key === 'size' || key.startsWith('GNU.sparse.') || key === 'SCHILY.realsize') return 'unscannable:tar-form';
+    at += length;
+  }
+  return null;
+}

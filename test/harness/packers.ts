@@ -1,0 +1,48 @@
+import { spawn } from 'node:child_process';
+import { once } from 'node:events';
+import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
+import { tmpdir } from 'node:os';
+import { dirname, join } from 'node:path';
+import type { ArchiverName, Archivers } from '../../scripts/parts/archivers.ts';
+
+/** Real archivers at work in a folder of their own, on one file. */
+export interface Packers extends AsyncDisposable {
+  /** What the archiver writes to `into`, given the file `name` with this content in its folder. */
+  pack(archiver: ArchiverName, args: readonly string[], into: string, data: Buffer): Promise<Buffer>;
+  /** A program of this machine. */
+  program(): Promise<Buffer>;
+  /** What it writes to its output, given the content on its input. */
+  pipe(archiver: ArchiverName, args: readonly string[], data: Buffer | string): Promise<Buffer>;
+}
+
+/** The file that every archive is made of. */
+export const packedName = 'content/member.bin';
+
+export async function createPackers({ bin, env }: Archivers): Promise<Packers> {
+  const folder = await mkdtemp(join(tmpdir(), 'pocketwarden-packers-'));
+  let count = 0;
+  const run = async (archiver: ArchiverName, args: readonly string[], cwd: string, input: Buffer | string): Promise<Buffer> => {
+    const child = spawn(bin[archiver], args, { cwd, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
+    const output: Buffer[] = [];
+    const errors: Buffer[] = [];
+    child.stdout.on('data', (chunk: Buffer) => output.push(chunk));
+    child.stderr.on('data', (chunk: Buffer) => errors.push(chunk));
+    child.stdin.on('error', () => {});
+    child.stdin.end(input);
+    const [code] = await once(child, 'close');
+    if (code !== 0) throw new Error(`${archiver} ${args.join(' ')} ended with ${code}: ${Buffer.concat([...errors, ...output])}`);
+    return Buffer.concat(output);
+  };
+  return {
+    async pack(archiver, args, into, data) {
+      const cwd = join(folder, String(count++));
+      await mkdir(join(cwd, dirname(packedName)), { recursive: true });
+      await writeFile(join(cwd, packedName), data);
+      await run(archiver, args, cwd, `${packedName}\n`);
+      return readFile(join(cwd, into));
+    },
+    program: () => readFile(bin.lzop),
+    pipe: (archiver, args, data) => run(archiver, args, folder, data),
+    [Symbol.asyncDispose]: () => rm(folder, { recursive: true, force: true }),
+  };
+}
