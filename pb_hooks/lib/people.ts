@@ -134,7 +134,7 @@ function write(
 }
 
 /** The trimmed reason. Throws 400 for one that says nothing or cannot be shown as it is. */
-export function reasonOf(body: { [name: string]: unknown }): string {
+function reasonOf(body: { [name: string]: unknown }): string {
   const raw = body['reason'];
   const reason = typeof raw === 'string' ? raw.trim() : '';
   const characters = Array.from(reason);
@@ -142,11 +142,16 @@ export function reasonOf(body: { [name: string]: unknown }): string {
   if (seen < MIN_REASON || characters.length > MAX_REASON) {
     throw refusal(400, `reason must be a text of ${MIN_REASON} to ${MAX_REASON} characters.`, 'reason', 'invalid');
   }
-  const points = characters.map((character) => character.codePointAt(0)!);
-  if (points.some((point) => UNPRINTABLE.some(([from, to]) => point >= from && point <= to))) {
+  if (characters.some(isUnprintable)) {
     throw refusal(400, 'reason must be one line without control or invisible characters.', 'reason', 'invalid');
   }
   return reason;
+}
+
+/** Whether a record cannot show this character as it was typed. */
+export function isUnprintable(character: string): boolean {
+  const point = character.codePointAt(0)!;
+  return UNPRINTABLE.some(([from, to]) => point >= from && point <= to);
 }
 
 /** Whoever names the scan they have looked at decides about no other: a rescan may have found something else meanwhile. */

@@ -12,7 +12,7 @@ import { bodyOf, refusal } from './http.ts';
 import { keepClosings } from './journal.ts';
 import { recordsOf } from './leases.ts';
 import { notifyQuietly } from './notify.ts';
-import { reasonOf } from './people.ts';
+import { isUnprintable } from './people.ts';
 import { voided } from './rules.ts';
 import { momentOf, text } from './text.ts';
 import { VOIDS } from './void-record.ts';
@@ -23,6 +23,8 @@ const BATCH = 100;
 /** Of work on the checks, once every gate is shut; the sweep does the rest. */
 const ROUTE_MS = 5_000;
 const SWEEP_MS = 30_000;
+const MIN_REASON = 3;
+const MAX_REASON = 500;
 
 interface Void {
   id: string;
@@ -47,7 +49,8 @@ export function voidVerdicts(e: core.RequestEvent): void {
   const body = bodyOf(e);
   const engine = text(body['engine'], 500);
   if (engine === '') throw refusal(400, 'engine must be the name of an engine.', 'engine', 'invalid');
-  const reason = reasonOf(body);
+  const reason = shownReason(body['reason']);
+  if (reason === '') throw refusal(400, `reason must be a text of at least ${MIN_REASON} characters.`, 'reason', 'invalid');
   const since = body['since'] === undefined ? null : momentOf(body['since']);
   if (since !== null && Number.isNaN(since)) throw refusal(400, 'since must be an ISO 8601 moment in UTC.', 'since', 'invalid');
   const problem = historyProblem();
@@ -79,6 +82,12 @@ export function finishVoids(app: CoreApp): void {
       until,
     );
   }
+}
+
+/** It holds what the engine answered, and a lying engine may choose that: nothing in it keeps a void from being taken. */
+function shownReason(raw: unknown): string {
+  const characters = Array.from(text(raw, 2 * MAX_REASON)).map((character) => (isUnprintable(character) ? ' ' : character));
+  return characters.length < MIN_REASON ? '' : characters.slice(0, MAX_REASON).join('');
 }
 
 /** From the end of its transaction on nothing leaves that the engine has let out, nor does a verdict of its count that is under way. */

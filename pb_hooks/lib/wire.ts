@@ -162,7 +162,7 @@ export interface VoidRequest {
    * verdict of this engine carries, which is when it was last known to be good.
    */
   since?: string;
-  /** What it answered wrongly, for the history; 3–500 characters, one line. */
+  /** What it answered wrongly, for the history; 3–500 characters. What no line can show becomes spaces. */
   reason: string;
 }
 

@@ -37,6 +37,15 @@ it('says of the scanner in a line what waits and who works', async () => {
   expect(scanner?.tone).toBe('ok');
 });
 
+it('says in monitor mode what a policy would change', async () => {
+  const wouldRefuse = { total: 12, byCode: { scan_error: 12 }, byReason: { 'unscannable:zstd': 12 }, policy: 'ALLOW_UNSCANNABLE=zstd' };
+  const health = { last: { ...last, gate: 'monitor' as const, wouldRefuse }, why: null, ask: async () => {} };
+  const { lines } = await overviewOf({ health }).known();
+  expect(await plain(lines.find(({ name }) => name === 'Gate')?.line)).toBe(
+    'It only watches: it let 12 downloads through that it would have refused. ALLOW_UNSCANNABLE=zstd would keep open what no engine can judge.',
+  );
+});
+
 it('knows a scanner without this route by its readiness', async () => {
   const readiness = { parts: { engines: { ready: true, why: null, each: [{ ...engine, signatures: 'test' }] } } };
   const scanner = async (path: string) =>

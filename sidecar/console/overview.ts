@@ -3,7 +3,7 @@ import type { Hono } from 'hono';
 import { html } from 'hono/html';
 import { z } from 'zod';
 import { dateText } from '../../pb_hooks/lib/dates.ts';
-import type { HealthMonitor } from '../pocketbase/health.ts';
+import type { HealthMonitor, StoreHealth } from '../pocketbase/health.ts';
 import type { Session } from '../pocketbase/session.ts';
 import { attentionOf, type Facts, failedOf } from './attention.ts';
 import type { Attention, ConsoleEnv, Html, LiveSource, PeerFetch, Section } from './console-env.ts';
@@ -149,6 +149,11 @@ function fingerprintOf({ facts, attention, lines }: Known): string {
   ]);
 }
 
+function watchWords({ total, policy }: StoreHealth['wouldRefuse']): string {
+  const words = `It only watches: it let ${counted(total, 'download')} through that it would have refused.`;
+  return policy === '' ? words : `${words} ${policy} would keep open what no engine can judge.`;
+}
+
 function gateLine({ store: { health, why } }: Facts): Line {
   const name = 'Gate';
   if (health === null) return { name, href: null, tone: 'bad', line: why ?? 'PocketBase has not answered yet.' };
@@ -157,7 +162,7 @@ function gateLine({ store: { health, why } }: Facts): Line {
       name,
       href: null,
       tone: 'bad',
-      line: `It only watches: it let ${counted(health.wouldRefuse.total, 'download')} through that it would have refused.`,
+      line: watchWords(health.wouldRefuse),
     };
   if (health.gate === 'off') return { name, href: null, tone: 'bad', line: 'It is off: every build can be downloaded, scanned or not.' };
   const { pending, scanning, clean, infected, error } = health.counts;

@@ -226,6 +226,14 @@ describe('a void', () => {
     expect(await pb.client.send('/api/av/history/verify', { query: { after: 0 } })).toMatchObject({ ok: true });
   });
 
+  it('is taken whatever a lying engine has answered', async () => {
+    const name = newName();
+    const build = await judged(by(name, ago(1)));
+    const answer = { engine: name, since: ago(2), reason: `it said:\n\u202e\u200bOK ${'x'.repeat(600)}` };
+    expect(await pb.client.send('/api/av/void', { method: 'POST', body: answer })).toEqual({ closed: 1, rescanned: 0 });
+    expect((await historyOf(build)).at(-1).note).toBe(`it said:   OK ${'x'.repeat(486)}`);
+  });
+
   it('is for superusers and agents, and names an engine, a moment and a reason', async () => {
     const call = (body: object, client = pb.client) =>
       client.send('/api/av/void', { method: 'POST', body: { reason, ...body } }).then(
@@ -242,7 +250,7 @@ describe('a void', () => {
       { engine, since: '2026-01-01' },
       { engine, since: null },
       { engine, reason: '' },
-      { engine, reason: 'two\nlines' },
+      { engine, reason: 7 },
     ])
       expect(await call(body)).toBe(400);
     expect(await call({ engine })).toBe(200);
