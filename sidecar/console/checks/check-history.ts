@@ -36,6 +36,8 @@ const entryShape = z.object({
   by: text,
   note: text,
   waited: z.number().nullable().catch(null),
+  openSeconds: z.number().nullable().catch(null),
+  downloads: z.number().nullable().catch(null),
 });
 
 /** One event on record. */

@@ -19,6 +19,8 @@ const engine = z.object({
   version: z.string().catch(''),
   signatures: z.union([z.number(), z.literal('test')]).catch('test'),
   signaturesAt: z.string().nullable().catch(null),
+  canaryAt: z.string().catch(''),
+  limits: z.object({ scan: z.number(), recursion: z.number() }).nullable().catch(null),
 });
 export type EngineRow = z.infer<typeof engine>;
 

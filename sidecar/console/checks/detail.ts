@@ -41,12 +41,17 @@ export function detailBody(view: DetailView): Html {
 <div class="page-head"><h1>${heading(check)}</h1></div>
 <p class="lead">${stateBadge(checkWord(check.status, check.reason))}${around.progress === null ? '' : html` <span class="num">${percent(around.progress)}</span>`} ${longLine(check, around)}${opened === null ? '' : ` It had been open for ${duration(opened)} before.`}</p>
 ${next === '' ? '' : html`<p>${next}</p>`}
-${check.release === null ? '' : html`<div class="notice warn"><p>Open because ${foreignText(check.release.by, 80)} released it ${when(check.release.at)}: <q>${foreignText(check.release.reason, 500)}</q></p></div>`}
+${check.release === null ? '' : html`<div class="notice warn"><p>Open because ${releaser(check.release.by)} released it ${when(check.release.at)}: <q>${foreignText(check.release.reason, 500)}</q></p></div>`}
 ${buttons(view)}
 ${facts(view)}
 <section class="card"><h2>${counted(namesOf(check).length, 'file')}</h2>${files(view)}</section>
 <section class="card"><h2>Timeline</h2>${typeof history === 'string' ? html`<p class="notice warn">The history could not be read: ${history}</p>` : timeline(check, history)}</section>
 <section class="card"><details class="checks-log"><summary>Log</summary>${check.log === '' ? html`<p class="muted">Nothing has been written yet.</p>` : html`<pre class="mono" tabindex="0">${visible(check.log).replaceAll('[U+000A]', '\n')}</pre>`}</details></section>`;
+}
+
+/** A release by `policy:` is what ALLOW_UNSCANNABLE lets through; no person decided about this build. */
+function releaser(by: string): Html {
+  return by.startsWith('policy:') ? html`ALLOW_UNSCANNABLE (${foreignText(by.slice('policy:'.length), 80)})` : foreignText(by, 80);
 }
 
 function heading(check: CheckRow): Html | string {
@@ -103,7 +108,7 @@ function facts({ check, around, recordHref }: DetailView): Html {
   return html`<section class="card"><dl class="facts">${rows.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl></section>`;
 }
 
-function engineFacts({ name, version, signatures, signaturesAt }: EngineRow): readonly (readonly [string, Html])[] {
+function engineFacts({ name, version, signatures, signaturesAt, limits, canaryAt }: EngineRow): readonly (readonly [string, Html])[] {
   const known =
     signatures === 'test'
       ? html`<strong class="state bad">TEST set: this verdict protects nobody</strong>`
@@ -111,6 +116,8 @@ function engineFacts({ name, version, signatures, signaturesAt }: EngineRow): re
   return [
     ['Engine', html`${foreignText(name)}, ClamAV ${foreignText(version, 20)}`],
     ['Signatures', known],
+    ...(limits === null ? [] : [['Its limits', html`${bytes(limits.scan)} unpacked, ${count(limits.recursion)} archives deep`] as const]),
+    ...(canaryAt === '' ? [] : [['Last proved', html`${when(dateOf(canaryAt))}, by its canaries`] as const]),
   ];
 }
 

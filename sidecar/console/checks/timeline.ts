@@ -10,7 +10,9 @@ import { scanTime } from './state-line.ts';
 
 export function timeline(check: CheckRow, history: CheckHistory): Html {
   const opened = openTimes(history.entries);
-  const items = history.entries.map((entry) => html`<li>${when(entry.date)} ${eventText(entry)}${openedText(opened.get(entry.seq))}</li>`);
+  const items = history.entries.map(
+    (entry) => html`<li>${when(entry.date)} ${eventText(entry)}${openedText(opened.get(entry.seq), entry.downloads)}</li>`,
+  );
   const rest = history.isComplete
     ? html`<li>${when(dateOf(check.created))} ${isMadeAnew(check, history) ? 'This check was made anew.' : 'Uploaded.'}</li>`
     : html`<li class="muted">Older entries were not looked at. <a href="/checks/${check.id}?history=whole">Look through the whole history</a></li>`;
@@ -32,19 +34,25 @@ export function openBeforeFinding(history: CheckHistory): number | null {
 function openTimes(entries: readonly HistoryEntry[]): ReadonlyMap<number, number> {
   const times = new Map<number, number>();
   let since: Date | null = null;
-  for (const { seq, open, date, event } of entries) {
+  for (const { seq, open, date, event, openSeconds } of entries) {
     if (open === true) since ??= date;
     if (open === false) {
-      if (since !== null && date !== null && event === 'settled') times.set(seq, date.getTime() - since.getTime());
+      if (openSeconds !== null) times.set(seq, openSeconds * 1000);
+      else if (since !== null && date !== null && event === 'settled') times.set(seq, date.getTime() - since.getTime());
       since = null;
     }
   }
   return times;
 }
 
-function openedText(ms: number | undefined): string {
-  return ms === undefined ? '' : ` It had been open for ${duration(ms)}.`;
+function openedText(ms: number | undefined, downloads: number | null): string {
+  if (ms === undefined) return '';
+  const often =
+    downloads === null ? '' : downloads === 0 ? ', and nobody had downloaded it' : `, and downloaded about ${timesText(downloads)}`;
+  return ` It had been open for ${duration(ms)}${often}.`;
 }
+
+const timesText = (times: number) => (times === 1 ? 'once' : `${count(times)} times`);
 
 function eventText(entry: HistoryEntry): Html {
   switch (entry.event) {
@@ -60,6 +68,10 @@ function eventText(entry: HistoryEntry): Html {
       return html`<strong>Another scan asked for</strong> by ${decider(entry)}`;
     case 'imported':
       return html`Taken over from an older installation as ${foreignText(entry.status)}.`;
+    case 'voided':
+      return html`<strong>The verdict does not count</strong>: engine ${foreignText(entry.engine?.name ?? '', 60)} was found to lie. It is scanned again. ${decider(entry)}`;
+    case 'restored':
+      return html`<strong>Closed after an older database was restored</strong>: something was found in it later. It is scanned again. ${foreignText(entry.note, 300)}`;
     case 'would-refuse':
       return html`A download was let through that the gate would have refused: it was in monitor mode.`;
     default:
@@ -68,7 +80,8 @@ function eventText(entry: HistoryEntry): Html {
 }
 
 function decider({ by, note }: HistoryEntry): Html {
-  return html`${foreignText(by, 80)}: <q>${foreignText(note, 500)}</q>`;
+  const who = by.startsWith('policy:') ? html`the policy for ${foreignText(by.slice('policy:'.length), 80)}` : foreignText(by, 80);
+  return html`${who}: <q>${foreignText(note, 500)}</q>`;
 }
 
 function settledText(entry: HistoryEntry): Html {

@@ -20,6 +20,13 @@ describe('eventOf', () => {
     ['out of retries, judged before', { event: 'failed', reason: 'download', rescan: true, open: true }, 'build.rescan_failed'],
     ['released', { event: 'released', by: 'ana@example.com', note: 'false alarm' }, 'build.released'],
     ['closed again', { event: 'revoked', by: 'ana@example.com', note: 'it was not' }, 'build.closed_again'],
+    [
+      'judged by a lying engine, and open',
+      { event: 'voided', status: 'pending', open: false, wasOpen: true, note: 'missed EICAR' },
+      'build.closed',
+    ],
+    ['judged by a lying engine, and closed', { event: 'voided', status: 'infected', open: false, note: 'missed EICAR' }, null],
+    ['closed after a restore', { event: 'restored', status: 'pending', open: false, wasOpen: true }, 'build.closed'],
     ['imported from an older installation', { event: 'imported', status: 'clean' }, null],
     ['an event of a later version', { event: 'painted' }, null],
   ])('%s', (_name, more, type) => {
@@ -44,6 +51,14 @@ describe('eventOf', () => {
     const dataOf = (more: object) => eventOf(1, entry({ ...settled, ...more }))?.data;
     expect(dataOf({ open: false, wasOpen: true })).toMatchObject({ open: false, wasOpen: true, reason: 'unscannable:encrypted' });
     expect(JSON.stringify(dataOf({ open: false }))).not.toContain('wasOpen');
+  });
+
+  it('says how long what closes was open, how often it was downloaded, and why it closes', () => {
+    const exposure = { open: false, wasOpen: true, openSeconds: 120, downloads: 3 };
+    const later = eventOf(1, entry({ event: 'settled', status: 'infected', files: [file('bad', 'Found')], ...exposure }))?.data;
+    expect(later).toMatchObject({ openSeconds: 120, downloads: 3 });
+    const voided = eventOf(1, entry({ event: 'voided', status: 'pending', note: 'missed EICAR', ...exposure }))?.data;
+    expect(voided).toMatchObject({ reason: 'voided', note: 'missed EICAR', openSeconds: 120, downloads: 3 });
   });
 
   it('says who released it and why', () => {

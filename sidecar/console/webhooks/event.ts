@@ -37,6 +37,8 @@ const entry = z.object({
   status: z.string().optional(),
   open: z.boolean().optional(),
   wasOpen: z.boolean().optional(),
+  openSeconds: z.number().optional(),
+  downloads: z.number().optional(),
   rescan: z.boolean().optional(),
   reason: z.string().optional(),
   by: z.string().optional(),
@@ -65,6 +67,9 @@ function kindOf({ event, status, open, wasOpen, rescan }: Entry): EventKind | nu
       return 'build.closed_again';
     case 'failed':
       return rescan === true ? 'build.rescan_failed' : 'build.error';
+    case 'voided':
+    case 'restored':
+      return wasOpen === true ? 'build.closed' : null;
     case 'settled':
       return verdictKindOf(status, open === true, wasOpen === true);
     default:
@@ -87,19 +92,21 @@ function verdictKindOf(status: string | undefined, open: boolean, wasOpen: boole
   }
 }
 
-function dataOf(type: EventKind, { reason, by, note, files = [] }: Entry): Record<string, unknown> {
+function dataOf(type: EventKind, { event, reason, by, note, files = [], openSeconds, downloads }: Entry): Record<string, unknown> {
   switch (type) {
     case 'build.cleared':
       return { files: files.length };
     case 'build.infected':
     case 'build.infected_later': {
       const findings = files.flatMap(({ name, sha256, signature }) => (signature === undefined ? [] : [{ file: name, sha256, signature }]));
-      return { findings: findings.slice(0, MAX_FINDINGS), more: Math.max(0, findings.length - MAX_FINDINGS) };
+      const found = { findings: findings.slice(0, MAX_FINDINGS), more: Math.max(0, findings.length - MAX_FINDINGS) };
+      return type === 'build.infected' ? found : { ...found, openSeconds, downloads };
     }
     case 'build.error':
     case 'build.rescan_failed':
-    case 'build.closed':
       return { reason };
+    case 'build.closed':
+      return { reason: event === 'settled' ? reason : event, note, openSeconds, downloads };
     default:
       return { by, reason: note };
   }
