@@ -29,7 +29,7 @@ export const reasons = {
   'unscannable:limits': ['A limit of the engine was reached before it had seen everything.', 'Split the file.'],
   'unscannable:encrypted': ['The engine cannot look inside encrypted content.', 'Upload it without a password.'],
   'unscannable:damaged': [
-    'The archive is cut short or damaged, so the engine saw only a part of it.',
+    'The file, or something in it, is cut short or damaged, so the engine saw only a part of it.',
     'Upload it again from the original.',
   ],
   'unscannable:zip-method': ['A zip member is compressed by a method that the engine does not unpack.', 'Pack it again with deflate.'],

@@ -16,12 +16,9 @@ describe('parseReply', () => {
     expect(parseReply('stream: OK\0')).toEqual({ kind: 'clean' });
   });
 
-  it.each(['Win.Test.EICAR_HDB-1', 'Eicar.UNOFFICIAL', 'Heuristics.Broken.Executable', 'a name (with) spaces', 'OK', 'x'.repeat(512)])(
-    'knows the finding %s',
-    (name) => {
-      expect(parseReply(`stream: ${name} FOUND\0`)).toEqual({ kind: 'infected', signature: name });
-    },
-  );
+  it.each(['Win.Test.EICAR_HDB-1', 'Eicar.UNOFFICIAL', 'a name (with) spaces', 'OK', 'x'.repeat(512)])('knows the finding %s', (name) => {
+    expect(parseReply(`stream: ${name} FOUND\0`)).toEqual({ kind: 'infected', signature: name });
+  });
 
   it.each([
     ['Heuristics.Limits.Exceeded.MaxFileSize', 'unscannable:too-large'],
@@ -32,6 +29,7 @@ describe('parseReply', () => {
     ['Heuristics.Limits.Exceeded.MaxSomethingNew', 'unscannable:limits'],
     ['Heuristics.Limits.Exceeded.constructor', 'unscannable:limits'],
     ['Heuristics.Limits.Exceeded', 'unscannable:limits'],
+    ['Heuristics.Broken.Executable', 'unscannable:damaged'],
     ['Heuristics.Encrypted.Zip', 'unscannable:encrypted'],
     ['Heuristics.Encrypted.7Zip', 'unscannable:encrypted'],
     ['Heuristics.XZ.DicSizeLimit', 'unscannable:xz-filter'],

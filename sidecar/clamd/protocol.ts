@@ -14,7 +14,7 @@ const limits: Readonly<Record<string, UnscannableReason>> = {
 };
 
 /**
- * The reply to `zINSTREAM`, a reply being everything up to the end of the connection. Names of limits and of encryption are no
+ * The reply to `zINSTREAM`, a reply being everything up to the end of the connection. Names of limits, of encryption and of damage are no
  * findings: the engine says that it has not seen everything.
  * @throws ScanError `engine-reply` for anything that is not an answer.
  */
@@ -28,6 +28,8 @@ export function parseReply(reply: string): Answer {
 
 function unscannable(signature: string): UnscannableReason | null {
   if (signature.startsWith('Heuristics.Encrypted.')) return 'unscannable:encrypted';
+  // A program or picture that is cut short or malformed: honest releases ship such test data, and it is no malware that was found.
+  if (signature.startsWith('Heuristics.Broken.')) return 'unscannable:damaged';
   // More memory than it allows itself: nothing of the file was unpacked.
   if (signature === 'Heuristics.XZ.DicSizeLimit') return 'unscannable:xz-filter';
   const limit = /^Heuristics\.Limits\.(?:Exceeded\.)?(.+)$/.exec(signature)?.[1];
