@@ -33,6 +33,7 @@ onFileDownloadRequest((e) => { require(`${__hooks}/av/lib.js`).gateDownload(e) }
 routerAdd('POST', '/api/av/claim', (e) => { require(`${__hooks}/av/lib.js`).claim(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.bodyLimit(2097152), $apis.skipSuccessActivityLog());
 routerAdd('POST', '/api/av/renew', (e) => { require(`${__hooks}/av/lib.js`).renew(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.bodyLimit(2097152), $apis.skipSuccessActivityLog());
 routerAdd('POST', '/api/av/settle', (e) => { require(`${__hooks}/av/lib.js`).settle(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.bodyLimit(2097152), $apis.skipSuccessActivityLog());
+routerAdd('POST', '/api/av/rescan', (e) => { require(`${__hooks}/av/lib.js`).rescanMany(e) }, $apis.requireSuperuserAuth(), $apis.bodyLimit(16384));
 routerAdd('POST', '/api/av/void', (e) => { require(`${__hooks}/av/lib.js`).voidVerdicts(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.bodyLimit(16384));
 routerAdd('GET', '/api/av/checks/{id}/files/{name}', (e) => { require(`${__hooks}/av/lib.js`).serveLeasedFile(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.skipSuccessActivityLog());
 routerAdd('GET', '/api/av/health', (e) => { require(`${__hooks}/av/lib.js`).health(e) }, $apis.requireAuth('_superusers', 'av_agents'), $apis.skipSuccessActivityLog());

@@ -20,6 +20,8 @@ const columns = {
   suspect: 'suspect',
   notBefore: 'not_before',
   rescanAt: 'rescan_at',
+  judgedAt: 'judged_at',
+  revisitAt: 'revisit_at',
   pendingSince: 'pending_since',
   leaseToken: 'lease_token',
   leaseUntil: 'lease_until',
@@ -30,7 +32,16 @@ const columns = {
   shutBy: 'shut_by',
   scanTime: 'scan_time',
 } as const satisfies { [K in keyof Patch]-?: string };
-const dates = new Set<keyof Patch>(['notBefore', 'rescanAt', 'pendingSince', 'leaseUntil', 'releasedAt', 'scanTime']);
+const dates = new Set<keyof Patch>([
+  'notBefore',
+  'rescanAt',
+  'judgedAt',
+  'revisitAt',
+  'pendingSince',
+  'leaseUntil',
+  'releasedAt',
+  'scanTime',
+]);
 
 /** Id of the collection whose records are builds: whatever the relation points to. Throws where there are no checks at all. */
 export function buildsCollectionId(app: CoreApp): string {
@@ -46,7 +57,7 @@ export function collectionIds(app: CoreApp): { builds: string; checks: string; h
       return app.findCollectionByNameOrId(name).id;
     } catch {
       throw new Error(
-        `Pocketwarden: the collection ${name} is missing. Run "migrate down 8" and "migrate up" with its migrations to make it again.`,
+        `Pocketwarden: the collection ${name} is missing. Run "migrate down 9" and "migrate up" with its migrations to make it again.`,
       );
     }
   };
@@ -64,6 +75,7 @@ export function stateOf(check: core.Record): CheckState {
     lapses: check.getInt('lapses'),
     suspect: check.getBool('suspect'),
     rescanAt: dateMs(check.getString('rescan_at')),
+    judgedAt: dateMs(check.getString('judged_at')),
     pendingSince: dateMs(check.getString('pending_since')),
     leaseToken: check.getString('lease_token'),
     worker: check.getString('worker'),

@@ -3,12 +3,15 @@ import { apply, buildsCollectionId, CHECKS, fileNames, stateOf } from './checks.
 import { dateText } from './dates.ts';
 import { bodyOf, integer, objects } from './http.ts';
 import { endLapsedLeases, holds, idsOf, liveLeases, noteMaxRetries, recordsOf } from './leases.ts';
+import { noteSignatures } from './rescans.ts';
 import { claimed, isRescan } from './rules.ts';
 import { text } from './text.ts';
 import type { ClaimAnswer, ClaimedCheck, RenewResult } from './wire.ts';
 
 /** Suspects that have waited this long go before new uploads. */
 const SUSPECT_PATIENCE_MS = 300_000;
+/** Rescans that one worker holds: those that it claimed ahead would delay the next upload. */
+const RESCANS_AT_ONCE = 8;
 const TOKEN_LENGTH = 32;
 
 interface Claim {
@@ -29,6 +32,7 @@ export function claim(e: core.RequestEvent): void {
     alone: body['alone'] === true,
   };
   noteMaxRetries(e.app, request.maxRetries);
+  noteSignatures(e.app, body['signatures'] === undefined ? null : integer(body, 'signatures', 1, 1_000_000_000));
   let answer: ClaimAnswer = { checks: [], drain: false };
   // Reading and writing under the one writer connection is what makes a claim exclusive.
   e.app.runInTransaction((tx) => {
@@ -74,9 +78,21 @@ function choose(tx: CoreApp, request: Claim, now: number): { ids: string[]; drai
     tx,
     `SELECT id FROM ${CHECKS} INDEXED BY idx_av_build_checks_rescan WHERE rescan_at != '' AND rescan_at <= {:now} AND lease_until = '' AND suspect = FALSE
      AND status IN ('clean', 'infected', 'error') ORDER BY rescan_at, id LIMIT {:max}`,
-    at,
+    { ...at, max: Math.min(request.max, Math.max(0, RESCANS_AT_ONCE - heldRescans(tx, request.worker))) },
   );
   return { ids: rescans, drain: false };
+}
+
+function heldRescans(tx: CoreApp, worker: string): number {
+  const row = new DynamicModel({ count: 0 });
+  tx.db()
+    .newQuery(
+      `SELECT COUNT(*) AS count FROM ${CHECKS} INDEXED BY idx_av_build_checks_lease
+       WHERE lease_until != '' AND worker = {:worker} AND status IN ('clean', 'infected', 'error')`,
+    )
+    .bind({ worker })
+    .one(row);
+  return Number(row['count']);
 }
 
 function dueSuspect(tx: CoreApp, now: number): { id: string; overdue: boolean } | null {

@@ -14,6 +14,7 @@ export { notifyOfBuild } from './notify.ts';
 export { release, rescan, revoke } from './people.ts';
 export { shutDisallowed } from './policy-change.ts';
 export { makeProbe } from './probe-build.ts';
+export { rescanMany } from './rescan-many.ts';
 export { settle } from './settle.ts';
 export { stats } from './stats.ts';
 export { sweep } from './sweep.ts';

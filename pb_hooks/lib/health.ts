@@ -58,7 +58,7 @@ function missingColumns(app: CoreApp): string | null {
   app.findCachedCollectionByNameOrId(HISTORY);
   app.findCachedCollectionByNameOrId(VOIDS);
   const fields = app.findCachedCollectionByNameOrId(CHECKS).fields;
-  return fields.getByName('open') && fields.getByName('opened_at')
+  return fields.getByName('open') && fields.getByName('opened_at') && fields.getByName('revisit_at')
     ? null
     : `${CHECKS} lacks columns: apply the migrations of Pocketwarden.`;
 }

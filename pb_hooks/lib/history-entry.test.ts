@@ -41,6 +41,8 @@ describe('an entry of the history', () => {
       downloads: 2,
       by: 'ana@example.com',
       note: 'n',
+      filter: '{"status":"clean"}',
+      count: 3,
     } as const satisfies Required<Omit<HistoryEvent, 'files'>> & { files: unknown };
     expect(JSON.parse(entryText(event as unknown as HistoryEvent, at))).toEqual({ ...event, at });
   });

@@ -40,6 +40,9 @@ export interface HistoryEvent {
   /** Who decided, by e-mail, and why. */
   by?: string;
   note?: string;
+  /** Of a decision about many builds, which names none: which ones, as JSON text, and how many they were. */
+  filter?: string;
+  count?: number;
 }
 
 /** Every key an entry may hold, at any depth, in the order in which it is written: the same event is the same text everywhere. */
@@ -50,10 +53,12 @@ const keys = [
   'canaryAt',
   'check',
   'code',
+  'count',
   'downloads',
   'engine',
   'event',
   'files',
+  'filter',
   'limits',
   'log',
   'name',

@@ -134,7 +134,7 @@ function write(
 }
 
 /** The trimmed reason. Throws 400 for one that says nothing or cannot be shown as it is. */
-function reasonOf(body: { [name: string]: unknown }): string {
+export function reasonOf(body: { [name: string]: unknown }): string {
   const raw = body['reason'];
   const reason = typeof raw === 'string' ? raw.trim() : '';
   const characters = Array.from(reason);

@@ -16,6 +16,7 @@ import {
   policyRevoked,
   released,
   rescanAsked,
+  revisited,
   revoked,
   settled,
   statuses,
@@ -324,6 +325,41 @@ describe('the next state of a check', () => {
       });
     expect(imported('clean', '', true, true, now)).toMatchObject({ status: 'clean', open: true, rescanAt: now });
     expect(imported('error', '', true, true, now)).toMatchObject({ status: 'pending', open: false });
+  });
+});
+
+describe('time that passes', () => {
+  const day = 24 * 3_600_000;
+  const judged = (some: Partial<Whole>) => fresh({ judgedAt: now - 10 * day, ...some });
+
+  it('begins with the first verdict on the present files', () => {
+    const first = settled(scanning(), { kind: 'clean' }, '', now, null, 0);
+    expect(first).toMatchObject({ judgedAt: now, revisitAt: now + day });
+    const later = { ...scanning(), ...first, rescanAt: now };
+    expect(settled(later, { kind: 'infected', virusName: 'A' }, 'A', now + 10 * day, null, 1)).toMatchObject({
+      judgedAt: now,
+      rescanAt: 0,
+      revisitAt: now + 10 * day + 6.25 * day,
+    });
+    expect(filesChanged(later, 'added', true, now)).toMatchObject({ judgedAt: 0, revisitAt: 0 });
+  });
+
+  it('brings back every verdict where signatures are newer, its gate as it is, and puts it off where they are not', () => {
+    for (const status of ['clean', 'infected', 'error'] as const) {
+      const before = judged({ status, attempts: 2, lapses: 1 });
+      expect(revisited(before, true, now, 0)).toEqual({ rescanAt: now, revisitAt: 0, attempts: 0, lapses: 0 });
+      expect(revisited(before, false, now, 0)).toEqual({ revisitAt: now + 5 * day });
+    }
+  });
+
+  it('changes nothing about what waits for a scan or never had a verdict', () => {
+    const others = [
+      { status: 'pending' },
+      { status: 'scanning' },
+      { status: 'clean', rescanAt: now + 1 },
+      { status: 'error', judgedAt: 0 },
+    ] as const;
+    for (const some of others) expect(revisited(judged(some), true, now, 0)).toEqual({ revisitAt: 0 });
   });
 });
 

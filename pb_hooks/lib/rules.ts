@@ -3,6 +3,7 @@
  * Pure: times are milliseconds by PocketBase's clock, a patch holds just what changes.
  */
 import type { GiveBackCode, Reason, UnscannableReason } from './reasons.ts';
+import { nextRescanAt } from './rescan-schedule.ts';
 
 export type Status = 'pending' | 'scanning' | 'clean' | 'infected' | 'error';
 export const statuses: readonly Status[] = ['pending', 'scanning', 'clean', 'infected', 'error'];
@@ -20,6 +21,8 @@ interface Shared {
   /** Retried alone, because it may have been what stopped the engine. */
   suspect: boolean;
   rescanAt: number;
+  /** When its present files got their first verdict. */
+  judgedAt: number;
   /** Since when it waits for a verdict. */
   pendingSince: number;
   /** Kept after the lease has ended, so that a repeated settle is recognised. */
@@ -50,6 +53,8 @@ export interface Patch extends Partial<Shared> {
   open?: boolean;
   notBefore?: number;
   leaseUntil?: number;
+  /** When to see whether there are newer signatures than those that judged it. */
+  revisitAt?: number;
   releasedAt?: number;
   releaseReason?: string;
   /** When it was settled. */
@@ -80,6 +85,8 @@ export function begin(hasFiles: boolean, revision: number, now: number): Patch {
     virusName: '',
     scanTime: 0,
     rescanAt: 0,
+    judgedAt: 0,
+    revisitAt: 0,
     revision,
     pendingSince: hasFiles ? now : 0,
   };
@@ -146,7 +153,7 @@ export function hasGivenUp(patch: Patch): boolean {
 
 /**
  * An engine's verdict replaces whatever was said before. `clean` opens; a person's decision survives only the finding it was given for.
- * `policy` is the one that allows every file of an unscannable build which is not clean.
+ * `policy` is the one that allows every file of an unscannable build which is not clean; `jitter`, from 0 to 1, spreads the next look.
  */
 export function settled(
   state: CheckState,
@@ -154,8 +161,11 @@ export function settled(
   findings: string,
   now: number,
   policy: Policy | null = null,
+  jitter = 0,
 ): Patch {
-  const ended: Patch = { ...noFailures, ...endedLease, rescanAt: 0, pendingSince: 0, scanTime: now };
+  const judgedAt = state.judgedAt || now;
+  const next: Patch = { rescanAt: 0, judgedAt, revisitAt: nextRescanAt(judgedAt, now, jitter) };
+  const ended: Patch = { ...noFailures, ...endedLease, ...next, pendingSince: 0, scanTime: now };
   switch (verdict.kind) {
     case 'clean':
       return { ...ended, ...noDecision, status: 'clean', open: true, reason: '', virusName: '' };
@@ -227,6 +237,17 @@ export function rescanAsked(state: CheckState, now: number): Patch | DecisionCod
   if (hasNothingToScan(state)) return 'nothing_to_scan';
   if (state.rescanAt !== 0 && state.rescanAt <= now) return 'already_waiting';
   return { rescanAt: now, attempts: 0, lapses: 0, suspect: state.suspect || LETHAL.includes(state.reason) };
+}
+
+/**
+ * Nobody asked, but time has passed: with `newer` signatures than those that judged it it is scanned again, be it clean (they may find
+ * something), infected (they may know it for a false alarm) or not to be judged (a finding counts all the same). Without, it is looked
+ * at again later. What has no verdict, or waits for a scan already, needs neither.
+ */
+export function revisited(state: CheckState, newer: boolean, now: number, jitter: number): Patch {
+  if (!isRescan(state) || state.judgedAt === 0 || state.rescanAt !== 0) return { revisitAt: 0 };
+  if (!newer) return { revisitAt: nextRescanAt(state.judgedAt, now, jitter) };
+  return { rescanAt: now, revisitAt: 0, attempts: 0, lapses: 0 };
 }
 
 /** It says that it is being scanned while nobody holds a lease on it: someone changed the row by hand. */

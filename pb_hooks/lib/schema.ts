@@ -24,6 +24,9 @@ function shape(buildsId: string): FieldShape[] {
     { name: 'not_before', type: 'date' },
     { name: 'pending_since', type: 'date' },
     { name: 'rescan_at', type: 'date' },
+    { name: 'judged_at', type: 'date' },
+    { name: 'revisit_at', type: 'date' },
+    { name: 'signatures', type: 'number', onlyInt: true },
     { name: 'lease_token', type: 'text', max: 100, hidden: true },
     { name: 'lease_until', type: 'date' },
     { name: 'worker', type: 'text', max: 200 },
@@ -49,6 +52,8 @@ const indexes: [name: string, unique: boolean, columns: string, where: string][]
   ['idx_av_build_checks_suspect', false, '`updated`', '`suspect` = TRUE'],
   ['idx_av_build_checks_released', false, '`released_by`', "`released_by` != ''"],
   ['idx_av_build_checks_rescan', false, '`rescan_at`', "`rescan_at` != ''"],
+  ['idx_av_build_checks_judged', false, '`judged_at`, `signatures`', "`judged_at` != ''"],
+  ['idx_av_build_checks_revisit', false, '`revisit_at`', "`revisit_at` != ''"],
 ];
 
 /** Fields and indexes that are ours. */
@@ -81,8 +86,12 @@ export function shaped(existing: core.Collection | null, buildsId: string): core
   return collection;
 }
 
+/** Those whose columns are there: an earlier step of the schema lacks what a later one brings. Unsaved. */
 export function addIndexes(collection: core.Collection): void {
-  for (const [name, unique, columns, where] of indexes) collection.addIndex(name, unique, columns, where);
+  for (const [name, unique, columns, where] of indexes) {
+    const isThere = [...columns.matchAll(/`(\w+)`/g)].every(([, column]) => collection.fields.getByName(column!));
+    if (isThere) collection.addIndex(name, unique, columns, where);
+  }
 }
 
 /** Back to the columns of the requirements' document; rows stay. Unsaved. */

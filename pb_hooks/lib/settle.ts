@@ -161,11 +161,12 @@ function judge(setting: Setting, check: core.Record, item: VerdictItem): Decisio
   const now = Date.now();
   const wasOpen = isRescan(state) ? check.getBool('open') : undefined;
   const policy = unjudged(item.files, setting.builds.get(check.getString('build'))) ? null : policyFor(item.files, setting.allowed);
-  const patch = settled(state, verdictOf(item), findingsOf(item.files), now, policy);
+  const patch = settled(state, verdictOf(item), findingsOf(item.files), now, policy, Math.random());
   const closed = wasOpen && patch.open === false ? exposureOf(setting.tx, check, now) : {};
   apply(check, patch, state);
   check.set('files', JSON.stringify(item.files));
   check.set('engine', JSON.stringify(item.engine));
+  check.set('signatures', item.engine.signatures === 'test' ? 0 : item.engine.signatures);
   appendStory(check, item.log);
   const verdict: Decision = {
     event: 'settled',

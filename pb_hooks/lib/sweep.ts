@@ -1,4 +1,5 @@
 /** Every minute: what no notification told us. Rows made by raw SQL or before the hooks, checks deleted by hand, leases of the dead. */
+import { BATCH, inBatch, inBatches } from './batches.ts';
 import { apply, buildsCollectionId, CHECKS, fileNames, newCheck, stateOf } from './checks.ts';
 import { flushDownloads } from './downloads.ts';
 import { lastRevisions } from './history.ts';
@@ -7,12 +8,10 @@ import { lastWrite } from './last-write.ts';
 import { endLapsedLeases, idsOf, notedMaxRetries, recordsOf } from './leases.ts';
 import { notifyQuietly } from './notify.ts';
 import { followPolicy } from './policy-change.ts';
+import { scheduleRescans } from './rescans.ts';
 import { begin, unleased } from './rules.ts';
 import { isSearchDue, type Search } from './search-due.ts';
 import { finishVoids } from './void.ts';
-
-/** Few enough that one transaction does not hold up other writers. */
-const BATCH = 200;
 
 /** For builds without a check and checks without a build. */
 const LAST_SEARCH = 'av.sweep.search';
@@ -27,6 +26,7 @@ export function sweep(app: CoreApp): void {
     'counting downloads': () => flushDownloads(app),
     'finishing voids': () => finishVoids(app),
     'following the policy': () => followPolicy(app),
+    'scheduling rescans': () => scheduleRescans(app),
     'telling the sidecar': () => tellOfWaiting(app),
   };
   for (const [duty, work] of Object.entries(duties)) {
@@ -104,23 +104,6 @@ function requeueUnleased(app: CoreApp): void {
 function tellOfWaiting(app: CoreApp): void {
   const sql = `SELECT build AS id FROM ${CHECKS} INDEXED BY idx_av_build_checks_pending WHERE status = 'pending' ORDER BY pending_since LIMIT 1`;
   for (const build of idsOf(app, sql, {})) notifyQuietly(app, build);
-}
-
-function inBatches(app: CoreApp, ids: readonly string[], work: (tx: CoreApp, id: string) => void): void {
-  for (let from = 0; from < ids.length; from += BATCH) inBatch(app, ids.slice(from, from + BATCH), work);
-}
-
-/** All in one transaction; where that fails, each in its own, so that one bad row does not keep the others from their turn. */
-function inBatch(app: CoreApp, ids: readonly string[], work: (tx: CoreApp, id: string) => void): void {
-  if (ids.length === 0) return;
-  try {
-    app.runInTransaction((tx) => {
-      for (const id of ids) work(tx, id);
-    });
-  } catch (error) {
-    if (ids.length === 1) return void app.logger().error('av: the sweep could not mend a row', 'id', ids[0], 'error', String(error));
-    for (const id of ids) inBatch(app, [id], work);
-  }
 }
 
 function tableOf(app: CoreApp): string {

@@ -190,6 +190,36 @@ export interface DecisionAnswer {
   code?: string;
 }
 
+/** Which checks; what is left out does not matter, so that one with nothing in it is refused. */
+export interface RescanFilter {
+  status?: Status;
+  /** Machine code, as the check has it. */
+  reason?: string;
+  /** The whole name of the signature that was found. */
+  virusName?: string;
+  /** Name of an engine that took part in the verdict. */
+  engine?: string;
+  /** Judged by a set with a lower number; test signatures count as 0. */
+  signaturesBelow?: number;
+  /** ISO 8601 in UTC: last scanned at this moment or later. */
+  since?: string;
+  /** The same: last scanned before this moment. */
+  until?: string;
+}
+
+/** Body of `POST /api/av/rescan`: many builds, by one decision that is one row of the history. */
+export type RescanManyRequest = {
+  /** 3–500 characters, one line. */
+  reason: string;
+} & ({ filter: RescanFilter } | { all: true });
+
+export interface RescanManyAnswer {
+  /** Checks that wait for another scan from now on. */
+  asked: number;
+  /** Checks that were waiting for a scan anyway. */
+  waiting: number;
+}
+
 export interface VerifyAnswer {
   ok: boolean;
   /** First and last row that this call proved; `to` is below `from` where it proved none. */
