@@ -1,13 +1,14 @@
 import type { FileHandle } from 'node:fs/promises';
 import { MAX_LINE_BYTES, parseLine } from './build-log-format.ts';
-import { openToRead } from './build-log-index.ts';
+import { type Mark, openToRead } from './build-log-index.ts';
 import { LogScan } from './build-log-scan.ts';
 import { LogWatch } from './build-log-watch.ts';
 import { LineSplitter } from './lines.ts';
 import type { BuildLogReader, LogLine } from './model.ts';
 
-const FIRST_CHUNK_BYTES = 8 * 1024;
 const CHUNK_BYTES = 64 * 1024;
+/** There may be a hundred who follow, and what each holds while it waits for the file outlives the young generation. */
+const FOLLOWED_CHUNK_BYTES = 8 * 1024;
 /** With its time. A file that somebody else wrote may have longer lines. */
 const MAX_STORED_BYTES = MAX_LINE_BYTES + 64;
 
@@ -40,23 +41,21 @@ export class LogReader implements BuildLogReader {
   async read(first: number, last: number): Promise<readonly LogLine[]> {
     const upTo = Math.min(last, await this.total());
     const lines: LogLine[] = [];
-    for await (const batch of this.#batches(Math.max(1, first), upTo)) lines.push(...batch);
+    for await (const batch of this.#batches(Math.max(1, first), upTo, CHUNK_BYTES)) lines.push(...batch);
     return lines;
   }
 
-  async *follow(after: number, signal: AbortSignal): AsyncGenerator<LogLine, void> {
+  async *follow(after: number, signal: AbortSignal): AsyncGenerator<readonly LogLine[], void> {
     this.#watch.join();
     try {
       for (let next = Math.max(0, after) + 1; !signal.aborted; ) {
         const seen = this.#watch.changes;
         const shape = await this.#scan.shape();
         if (shape === null) return;
-        for await (const batch of this.#batches(next, shape.end.line - 1)) {
-          for (const line of batch) {
-            if (signal.aborted) return;
-            yield line;
-            next = line.number + 1;
-          }
+        for await (const batch of this.#batches(next, shape.end.line - 1, FOLLOWED_CHUNK_BYTES)) {
+          if (signal.aborted) return;
+          next += batch.length;
+          yield batch;
         }
         if (shape.isClosed && next >= shape.end.line) return;
         await this.#watch.changed(seen, signal);
@@ -67,13 +66,13 @@ export class LogReader implements BuildLogReader {
   }
 
   /** By what one chunk of the file holds, so that a reader who takes his time keeps no more than that. */
-  async *#batches(first: number, last: number): AsyncGenerator<readonly LogLine[], void> {
+  async *#batches(first: number, last: number, chunkBytes: number): AsyncGenerator<readonly LogLine[], void> {
     if (!(first <= last)) return;
     const start = await this.#scan.before(first);
     const file = await openToRead(this.path);
     if (file === null) return;
     try {
-      yield* linesOf(file, start.offset, start.line, first, last);
+      yield* linesOf(file, start, first, last, chunkBytes);
     } finally {
       await file.close();
     }
@@ -82,12 +81,12 @@ export class LogReader implements BuildLogReader {
 
 async function* linesOf(
   file: FileHandle,
-  offset: number,
-  begin: number,
+  start: Mark,
   first: number,
   last: number,
+  chunkBytes: number,
 ): AsyncGenerator<readonly LogLine[], void> {
-  let number = begin;
+  let number = start.line;
   let batch: LogLine[] = [];
   const splitter = new LineSplitter({
     maxBytes: MAX_STORED_BYTES,
@@ -100,14 +99,12 @@ async function* linesOf(
       number++;
     },
   });
-  // Most who follow a log read a few lines at a time, and there may be many of them.
-  let chunk = Buffer.allocUnsafe(FIRST_CHUNK_BYTES);
-  for (let position = offset; number <= last; ) {
+  const chunk = Buffer.allocUnsafe(chunkBytes);
+  for (let position = start.offset; number <= last; ) {
     const { bytesRead } = await file.read(chunk, 0, chunk.length, position);
     if (bytesRead === 0) return;
     splitter.push(chunk.subarray(0, bytesRead));
     position += bytesRead;
-    if (bytesRead === chunk.length && chunk.length < CHUNK_BYTES) chunk = Buffer.allocUnsafe(chunk.length * 2);
     if (batch.length === 0) continue;
     yield batch;
     batch = [];

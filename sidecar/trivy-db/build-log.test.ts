@@ -176,8 +176,8 @@ describe('the log of a build', () => {
     expect(lines.map(({ number }) => number)).toEqual(Array.from({ length: 1000 }, (_, index) => total - 999 + index));
     expect(lines.at(-1)?.text).toMatch(/ 16383$/);
     expect((await reader.read(total / 2 + 1, total / 2 + 1))[0]?.text).toMatch(/ 00000$/);
-    for await (const { number } of reader.follow(total - 1, AbortSignal.timeout(5000))) {
-      expect(number).toBe(total);
+    for await (const followed of reader.follow(total - 1, AbortSignal.timeout(5000))) {
+      expect(followed.map(({ number }) => number)).toEqual([total]);
       break;
     }
     expect(bytesRead()).toBeLessThan(512 * 1024);
@@ -242,7 +242,7 @@ describe('a log that grows too long', () => {
     await eventually('all is written', async () => (await reader.total()) === 3000);
     const followed: string[] = [];
     const following = (async () => {
-      for await (const line of reader.follow(2999, AbortSignal.timeout(20_000))) followed.push(bare(line));
+      for await (const lines of reader.follow(2999, AbortSignal.timeout(20_000))) followed.push(...lines.map(bare));
     })();
     writer.shorten();
     writer.write('the end');
@@ -279,7 +279,7 @@ describe('whoever follows a log', () => {
     const reader = await readerOf();
     const seen: LogLine[] = [];
     const following = (async () => {
-      for await (const line of reader.follow(0, AbortSignal.timeout(20_000))) seen.push(line);
+      for await (const lines of reader.follow(0, AbortSignal.timeout(20_000))) seen.push(...lines);
     })();
     for (let line = 2; line <= 600; line++) {
       writer.write(`line ${line}`);
@@ -294,7 +294,7 @@ describe('whoever follows a log', () => {
   it('begins where he left off, and gets nothing of a build that is over but the rest', async () => {
     await writeLines(20);
     const seen: number[] = [];
-    for await (const { number } of (await readerOf()).follow(17, AbortSignal.timeout(5000))) seen.push(number);
+    for await (const lines of (await readerOf()).follow(17, AbortSignal.timeout(5000))) seen.push(...lines.map(({ number }) => number));
     expect(seen).toEqual([18, 19, 20]);
   });
 
@@ -304,7 +304,7 @@ describe('whoever follows a log', () => {
     const leave = new AbortController();
     const seen: string[] = [];
     const following = (async () => {
-      for await (const line of (await readerOf()).follow(0, leave.signal)) seen.push(bare(line));
+      for await (const lines of (await readerOf()).follow(0, leave.signal)) seen.push(...lines.map(bare));
     })();
     await eventually('the line', () => seen.length === 1);
     leave.abort();
@@ -318,7 +318,7 @@ describe('whoever follows a log', () => {
     await truncate(file('idx'), INDEX_HEADER.length);
     const seen: string[] = [];
     const following = (async () => {
-      for await (const line of (await readerOf()).follow(0, AbortSignal.timeout(20_000))) seen.push(bare(line));
+      for await (const lines of (await readerOf()).follow(0, AbortSignal.timeout(20_000))) seen.push(...lines.map(bare));
     })();
     await eventually('three lines', () => seen.length === 3);
     const next = await BuildLogWriter.open(folder, id);

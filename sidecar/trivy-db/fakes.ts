@@ -148,12 +148,12 @@ export class FakeBuildLogs implements BuildLogs {
     };
   }
 
-  async *#follow(log: FakeLog, after: number, signal: AbortSignal): AsyncGenerator<LogLine> {
+  async *#follow(log: FakeLog, after: number, signal: AbortSignal): AsyncGenerator<readonly LogLine[]> {
     this.followers++;
     try {
       let next = after;
       while (!signal.aborted) {
-        if (next < log.lines.length) yield log.lines[next++]!;
+        if (next < log.lines.length) yield [log.lines[next++]!];
         else if (log.isOver) return;
         else await this.#change(log, signal);
       }

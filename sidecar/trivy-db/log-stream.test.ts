@@ -307,10 +307,10 @@ describe('who is gone', () => {
 
 it('takes no more lines for a slow viewer than it reads', async () => {
   let taken = 0;
-  const endless = async function* (after: number): AsyncGenerator<LogLine> {
+  const endless = async function* (after: number): AsyncGenerator<readonly LogLine[]> {
     for (let number = after + 1; ; number++) {
       taken++;
-      yield { number, text: 'x'.repeat(10_000), cutBytes: 0 };
+      yield [{ number, text: 'x'.repeat(10_000), cutBytes: 0 }];
     }
   };
   logs.latest = async () => ({ buildId: first, path: '', total: async () => 0, read: async () => [], follow: endless });

@@ -42,9 +42,11 @@ interface Start {
   readonly after: number;
 }
 
-const BATCH_CHARACTERS = 64 * 1024;
+const BATCH_CHARACTERS = 32 * 1024;
+/** By which a batch may grow too long. */
+const PIECE_CHARACTERS = 8 * 1024;
 /** Less than one reading of the file gives: there was no more. */
-const LIVE_CHARACTERS = 32 * 1024;
+const LIVE_CHARACTERS = 4 * 1024;
 const GATHER_MS = 100;
 const HEADERS = {
   'Content-Type': 'text/event-stream; charset=utf-8',
@@ -125,25 +127,26 @@ export class LogStream {
     return { id, reader, after: seen?.[1] === id ? Math.min(Number(seen[2]), total) : Math.max(0, total - tail) };
   }
 
-  async *#events(first: Start | null, goesOn: boolean, signal: AbortSignal): AsyncGenerator<Event, void> {
+  /** As text, some of them at a time: each step of a generator is garbage, and a log has a million lines. */
+  async *#events(first: Start | null, goesOn: boolean, signal: AbortSignal): AsyncGenerator<string, void> {
     let start = first ?? (await this.#next(null, signal));
     while (start !== null && !signal.aborted) {
       const { id, after } = start;
-      yield ['build', `${id}:${after}`, { id, after }];
+      yield format(['build', `${id}:${after}`, { id, after }]);
       let last = after;
-      for await (const { number, text, cutBytes } of this.#lines(start, signal)) {
-        last = number;
-        yield ['line', `${id}:${number}`, { build: id, number, text, cutBytes }];
+      for await (const lines of this.#lines(start, signal)) {
+        last = lines.at(-1)!.number;
+        yield* formatLines(id, lines);
       }
       if (signal.aborted) return;
       const record = await this.#builder.build(id);
-      yield ['end', `${id}:${last}`, { id, outcome: record?.outcome ?? null }];
+      yield format(['end', `${id}:${last}`, { id, outcome: record?.outcome ?? null }]);
       start = goesOn ? await this.#next(id, signal) : null;
     }
   }
 
   /** To the end of the log, also of one that nobody ended because its writer was killed. */
-  async *#lines({ id, reader, after }: Start, signal: AbortSignal): AsyncGenerator<LogLine, void> {
+  async *#lines({ id, reader, after }: Start, signal: AbortSignal): AsyncGenerator<readonly LogLine[], void> {
     const done = new AbortController();
     const either = AbortSignal.any([signal, done.signal]);
     let last = after;
@@ -157,9 +160,9 @@ export class LogStream {
       () => {},
     );
     try {
-      for await (const line of reader.follow(after, either)) {
-        last = line.number;
-        yield line;
+      for await (const lines of reader.follow(after, either)) {
+        last = lines.at(-1)!.number;
+        yield lines;
         if (last >= total) return;
       }
     } finally {
@@ -257,14 +260,14 @@ class Viewers {
  * What is ready is sent together; where nothing is for a while, a comment keeps the connection from looking dead. Who has seen all there
  * was gets new lines ten times a second, and not at each of the fifty times that they are written: each costs a look at the file.
  */
-async function* batchesOf(events: AsyncGenerator<Event, void>, heartbeatMs: number): AsyncGenerator<string, void> {
-  let next: Promise<IteratorResult<Event, void>> | null = null;
+async function* batchesOf(events: AsyncGenerator<string, void>, heartbeatMs: number): AsyncGenerator<string, void> {
+  let next: Promise<IteratorResult<string, void>> | null = null;
   for (let isLive = false; ; ) {
     let batch = '';
     let turn: Promise<null> | null = null;
     while (batch.length < BATCH_CHARACTERS) {
       next ??= events.next();
-      const result: IteratorResult<Event, void> | null = await (turn === null ? orAfter(next, heartbeatMs) : Promise.race([next, turn]));
+      const result: IteratorResult<string, void> | null = await (turn === null ? orAfter(next, heartbeatMs) : Promise.race([next, turn]));
       if (result === null) break;
       if (turn === null && isLive) await sleep(GATHER_MS, undefined, { ref: false });
       next = null;
@@ -272,7 +275,7 @@ async function* batchesOf(events: AsyncGenerator<Event, void>, heartbeatMs: numb
         if (batch !== '') yield batch;
         return;
       }
-      batch += format(result.value);
+      batch += result.value;
       turn ??= nextTurn();
     }
     isLive = batch.length < LIVE_CHARACTERS;
@@ -295,6 +298,17 @@ async function orAfter<T>(wanted: Promise<T>, ms: number): Promise<T | null> {
 /** What is ready comes before it, however much that is; what waits for a file or a timer does not. */
 function nextTurn(): Promise<null> {
   return new Promise((resolve) => setImmediate(resolve, null));
+}
+
+function* formatLines(build: string, lines: readonly LogLine[]): Generator<string, void> {
+  let piece = '';
+  for (const { number, text, cutBytes } of lines) {
+    piece += format(['line', `${build}:${number}`, { build, number, text, cutBytes }]);
+    if (piece.length < PIECE_CHARACTERS) continue;
+    yield piece;
+    piece = '';
+  }
+  if (piece !== '') yield piece;
 }
 
 /** JSON has no line break, so that no line of a log can pass for another field or event. */

@@ -141,8 +141,8 @@ export interface BuildLogReader {
   total(): Promise<number>;
   /** Lines `first`…`last`, both included; fewer where there are fewer. */
   read(first: number, last: number): Promise<readonly LogLine[]>;
-  /** Lines after number `after` as they are written; ends with the build or the signal. */
-  follow(after: number, signal: AbortSignal): AsyncIterable<LogLine>;
+  /** Lines after number `after` as they are written, some at a time and never none; ends with the build or the signal. */
+  follow(after: number, signal: AbortSignal): AsyncIterable<readonly LogLine[]>;
   /** For the download of the whole file. */
   readonly path: string;
 }

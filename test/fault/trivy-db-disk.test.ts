@@ -101,7 +101,7 @@ describe('a file system that fails for a moment', () => {
     await eventually('it has ended', async () => (await builder.state()).running === null, 15_000);
     const lines: string[] = [];
     // Ends only with a log that is closed.
-    for await (const { text } of (await logs.of(id))!.follow(0, AbortSignal.timeout(5000))) lines.push(text);
+    for await (const some of (await logs.of(id))!.follow(0, AbortSignal.timeout(5000))) lines.push(...some.map(({ text }) => text));
     expect(lines.at(-1)).toMatch(/The build failed|could not be recorded/);
     expect(await builder.build(id)).toMatchObject({ outcome: null });
     saving.mockRestore();
