@@ -104,6 +104,25 @@ export function apply(check: core.Record, patch: Patch, before: Partial<CheckSta
   }
 }
 
+/**
+ * The same of many checks at once, their verdicts forgotten and a line added to their logs: a tenth of the cost of records, and unseen by
+ * whoever follows them live.
+ */
+export function applyToAll(tx: CoreApp, ids: readonly string[], patch: Patch, line: string): void {
+  const now = Date.now();
+  const keys = Object.keys(patch) as (keyof Patch)[];
+  const params: { [name: string]: unknown } = { ids: JSON.stringify(ids), updated: dateText(now), line: logLine(now, line) };
+  for (const key of keys) params[key] = dates.has(key) ? dateText(patch[key] as number) : patch[key];
+  const set = keys.map((key) => `${columns[key]} = {:${key}}`).join(', ');
+  tx.db()
+    .newQuery(
+      `UPDATE ${CHECKS} SET ${set}, files = NULL, engine = NULL, updated = {:updated}, log = ltrim(log || char(10) || {:line}, char(10))
+       WHERE id IN (SELECT value FROM json_each({:ids}))`,
+    )
+    .bind(params)
+    .execute();
+}
+
 /** What was found in which file, or why it could not be judged, as one text that is equal for equal findings. */
 export function findingsOf(files: readonly WireFileVerdict[]): string {
   return files
@@ -121,7 +140,11 @@ export function forgetVerdict(check: core.Record): void {
 
 /** One line with its time. */
 export function appendLog(check: core.Record, at: number, line: string): void {
-  appendStory(check, `${new Date(at).toISOString()} ${line}`);
+  appendStory(check, logLine(at, line));
+}
+
+function logLine(at: number, line: string): string {
+  return `${new Date(at).toISOString()} ${line}`;
 }
 
 /** Lines as they are; the oldest are dropped beyond the cap. */

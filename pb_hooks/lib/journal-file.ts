@@ -11,8 +11,8 @@ const FROM_END = 2;
 
 const BUSY_SINCE = 'av.journal.busySince';
 const PATIENCE_MS = 2_000;
-/** Whoever has held the file for so long has died. */
-const STUCK_MS = 10_000;
+/** Whoever has held it for so long has died: closing 100,000 builds takes a quarter of that. */
+const STUCK_MS = 60_000;
 
 /** AV_JOURNAL_DIR, or a folder beside the one of the database and named after it: two databases never share one by accident. */
 export function journalFolder(app: CoreApp): string {
@@ -31,42 +31,51 @@ export function sizeOf(app: CoreApp): number | null {
 
 /** On the disk when it returns. Where the file is gone nothing is written, since a journal that begins in the middle would be believed. */
 export function appendText(app: CoreApp, text: string): void {
-  locked(app, () =>
-    inFolder(app, (root) => {
-      const file = root.openFile(FILE, READ_WRITE, mode(0o600));
-      try {
-        file.seek(0, FROM_END);
-        file.writeString(text);
-        file.sync();
-      } finally {
-        file.close();
-      }
-    }),
-  );
+  inFolder(app, (root) => {
+    const file = root.openFile(FILE, READ_WRITE, mode(0o600));
+    try {
+      file.seek(0, FROM_END);
+      file.writeString(text);
+      file.sync();
+    } finally {
+      file.close();
+    }
+  });
 }
 
-/** Puts what `make` answers in its place, whole or not at all; nobody appends meanwhile. `make` is given what is there. */
-export function replaceText(app: CoreApp, make: (before: string | null) => string): void {
-  locked(app, () =>
-    inFolder(app, (root, names) => {
-      const text = make(names.includes(FILE) ? toString(root.readFile(FILE)) : null);
-      const file = root.create(PART);
-      try {
-        root.chmod(PART, mode(0o600));
-        file.writeString(text);
-        file.sync();
-      } finally {
-        file.close();
-      }
-      root.rename(PART, FILE);
-      const folder = root.open('.');
-      try {
-        folder.sync();
-      } finally {
-        folder.close();
-      }
-    }),
-  );
+/** Whole or not at all, and on the disk when it returns. */
+export function replaceText(app: CoreApp, text: string): void {
+  inFolder(app, (root) => {
+    const file = root.create(PART);
+    try {
+      root.chmod(PART, mode(0o600));
+      file.writeString(text);
+      file.sync();
+    } finally {
+      file.close();
+    }
+    root.rename(PART, FILE);
+    const folder = root.open('.');
+    try {
+      folder.sync();
+    } finally {
+      folder.close();
+    }
+  });
+}
+
+/** One at a time, over all runtimes of the hooks; throws after two seconds. Whatever writes belongs in here. */
+export function locked(app: CoreApp, work: () => void): void {
+  const giveUpAt = Date.now() + PATIENCE_MS;
+  while (!enter(app)) {
+    if (Date.now() > giveUpAt) throw new Error('another use of it does not come to an end');
+    sleep(2);
+  }
+  try {
+    work();
+  } finally {
+    app.store().remove(BUSY_SINCE);
+  }
 }
 
 function inFolder<T>(app: CoreApp, work: (root: os.Root, names: string[]) => T): T {
@@ -80,20 +89,6 @@ function inFolder<T>(app: CoreApp, work: (root: os.Root, names: string[]) => T):
     );
   } finally {
     root.close();
-  }
-}
-
-/** One at a time, over all runtimes of the hooks. */
-function locked(app: CoreApp, work: () => void): void {
-  const giveUpAt = Date.now() + PATIENCE_MS;
-  while (!enter(app)) {
-    if (Date.now() > giveUpAt) throw new Error('another write to it does not come to an end');
-    sleep(2);
-  }
-  try {
-    work();
-  } finally {
-    app.store().remove(BUSY_SINCE);
   }
 }
 

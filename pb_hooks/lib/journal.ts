@@ -7,7 +7,7 @@
 import { HISTORY } from './checks.ts';
 import { type HistoryRow, READABLE_ENTRY } from './history.ts';
 import type { HistoryEvent } from './history-entry.ts';
-import { appendText, journalFolder, readText, replaceText, sizeOf } from './journal-file.ts';
+import { appendText, journalFolder, locked, readText, replaceText, sizeOf } from './journal-file.ts';
 import {
   type Anchor,
   closes,
@@ -46,9 +46,11 @@ export function keepClosings(app: CoreApp, rows: readonly HistoryRow[]): void {
   if (closings.length === 0) return;
   guarded(app, () => {
     const lines: Line[] = closings.map(({ seq, hash, event }) => ({ kind: 'closed', build: event.build, seq, hash }));
-    appendText(app, textOf(lines, seal()));
-    const seqs = closings.map(({ seq }) => seq).join(',');
-    app.store().setFunc(KEPT, (kept: unknown) => `${kept ?? ''}${seqs},`);
+    locked(app, () => {
+      appendText(app, textOf(lines, seal()));
+      app.store().remove(PROBLEM);
+      app.store().set(KEPT, `${app.store().get(KEPT) ?? ''}${closings.map(({ seq }) => seq).join(',')},`);
+    });
   });
 }
 
@@ -57,6 +59,37 @@ export function keepClosings(app: CoreApp, rows: readonly HistoryRow[]): void {
  * something would have to be closed and cannot be, which keeps PocketBase from serving.
  */
 export function compareWithJournal(app: CoreApp): void {
+  locked(app, () => compare(app));
+}
+
+/** A duty of the sweep: what was missed is added, and a database that is put back under a running PocketBase is noticed. */
+export function followJournal(app: CoreApp): void {
+  // From the look at the head to its move nobody else may come in between: it might be moved to what has taken its place meanwhile.
+  locked(app, () => {
+    const head = headOf(app);
+    if (head === null || !isThere(app, head)) return compare(app);
+    if (secret('AV_HISTORY_KEY') === '') return;
+    let size: number | null | undefined;
+    guarded(app, () => {
+      size = sizeOf(app);
+    });
+    if (size === null) return compare(app);
+    guarded(app, () => {
+      if (Number(size) > MAX_BYTES) fold(app);
+      followHistory(app, head);
+    });
+  });
+}
+
+/** Sentences for the health route. */
+export function journalProblems(app: CoreApp): string[] {
+  const problem = String(app.store().get(PROBLEM) ?? '');
+  const notice = JSON.parse(String(app.store().get(NOTICE) ?? 'null')) as Notice | null;
+  const isNew = notice !== null && Math.abs(Date.now() - notice.at) < NOTICE_MS;
+  return [...(problem === '' ? [] : [problem]), ...(isNew ? [notice.text] : [])];
+}
+
+function compare(app: CoreApp): void {
   app.store().remove(HEAD);
   let journal: ReadJournal | null | undefined;
   guarded(app, () => {
@@ -71,31 +104,11 @@ export function compareWithJournal(app: CoreApp): void {
   guarded(app, () => {
     if (secret('AV_HISTORY_KEY') === '') return;
     trim(next, MAX_CLOSED);
-    replaceText(app, () => wholeText(next, seal()));
+    replaceText(app, wholeText(next, seal()));
+    app.store().remove(PROBLEM);
     if (journal === null && next.notice !== null) app.logger().warn(`av: ${next.notice.text}`, 'folder', journalFolder(app));
-    followHistory(app);
+    followHistory(app, next.head ?? BEGINNING);
   });
-}
-
-/** A duty of the sweep: what was missed is added, and a database that is put back under a running PocketBase is noticed. */
-export function followJournal(app: CoreApp): void {
-  const head = headOf(app);
-  if (head === null || !isThere(app, head)) return compareWithJournal(app);
-  guarded(app, () => {
-    if (secret('AV_HISTORY_KEY') === '') return;
-    const size = sizeOf(app);
-    if (size === null) return compareWithJournal(app);
-    if (size > MAX_BYTES) fold(app);
-    followHistory(app);
-  });
-}
-
-/** Sentences for the health route. */
-export function journalProblems(app: CoreApp): string[] {
-  const problem = String(app.store().get(PROBLEM) ?? '');
-  const notice = JSON.parse(String(app.store().get(NOTICE) ?? 'null')) as Notice | null;
-  const isNew = notice !== null && Math.abs(Date.now() - notice.at) < NOTICE_MS;
-  return [...(problem === '' ? [] : [problem]), ...(isNew ? [notice.text] : [])];
 }
 
 /** There was none: made from the history, as far as that goes. */
@@ -128,8 +141,7 @@ function comparedWith(app: CoreApp, journal: ReadJournal): Journal {
 }
 
 /** Adds the closings of the rows since the head, without those that were kept at once, and moves the head on. */
-function followHistory(app: CoreApp): void {
-  const head = headOf(app) ?? BEGINNING;
+function followHistory(app: CoreApp, head: Anchor): void {
   const kept = new Set(String(app.store().get(KEPT) ?? '').split(','));
   const next = anchorAt(app, Math.min(topOf(app), head.seq + MAX_ROWS));
   const isBehind = next !== null && next.seq > head.seq && HASH.test(next.hash);
@@ -137,19 +149,19 @@ function followHistory(app: CoreApp): void {
   const to = isBehind ? next : head;
   const lines = closingsBetween(app, head.seq, to.seq).filter(({ seq }) => !kept.has(String(seq)));
   appendText(app, textOf([...lines, { kind: 'head', ...to }], seal()));
+  app.store().remove(PROBLEM);
   app.store().set(HEAD, JSON.stringify(to));
-  const left = (seqs: string) => seqs.split(',').filter((seq) => Number(seq) > to.seq);
-  app.store().setFunc(KEPT, (seqs: unknown) => `${left(String(seqs ?? '')).join(',')},`);
+  const left = [...kept].filter((seq) => Number(seq) > to.seq);
+  app.store().set(KEPT, left.map((seq) => `${seq},`).join(''));
 }
 
 function fold(app: CoreApp): void {
-  replaceText(app, (text) => {
-    const journal = readJournal(text ?? '', seal());
-    trim(journal, MAX_CLOSED);
-    return wholeText(journal, seal());
-  });
+  const journal = readJournal(readText(app) ?? '', seal());
+  trim(journal, MAX_CLOSED);
+  replaceText(app, wholeText(journal, seal()));
 }
 
+/** Null before the first comparison that came to an end. */
 function headOf(app: CoreApp): Anchor | null {
   return JSON.parse(String(app.store().get(HEAD) ?? 'null')) as Anchor | null;
 }
@@ -215,11 +227,10 @@ function seal(): Seal {
   return { make, holds: (text, given) => key === '' || $security.equal(make(text), given) };
 }
 
-/** Notes what went wrong, or that it is right again. */
+/** Notes what went wrong; whoever has written something takes the note away. */
 function guarded(app: CoreApp, work: () => void): void {
   try {
     work();
-    app.store().remove(PROBLEM);
   } catch (error) {
     const problem = `The journal of closings in ${journalFolder(app)} cannot be used: ${String(error)}. After a restored backup builds with a later finding might stand open. Mend the folder, or name another by AV_JOURNAL_DIR.`;
     if (app.store().get(PROBLEM) !== problem) app.logger().error(`av: ${problem}`);

@@ -256,8 +256,9 @@ export function unleased(state: CheckState, now: number): Patch {
 }
 
 /** The database is older than what was found in it since: whatever it says no longer counts. */
-export function outdated(state: Pick<CheckState, 'revision'>, now: number): Patch {
-  return begin(true, state.revision, now);
+export function outdated(now: number): Patch {
+  const { revision: _, ...patch } = begin(true, 0, now);
+  return patch;
 }
 
 /** A verdict of an older installation, taken over. Trusted or not, it is scanned again: at leisure, or before it opens. */
