@@ -7,6 +7,7 @@ import { wouldRefuse } from './gate-monitor.ts';
 import { historyProblem } from './history.ts';
 import { journalProblems } from './journal.ts';
 import { policyProblem } from './policy.ts';
+import { secondLockProblem } from './second-lock.ts';
 import { allowUnscannable, gateMode, gateModeProblem, secret, sidecarUrl } from './settings.ts';
 import { VOIDS } from './void-record.ts';
 import { type HealthAnswer, HOOKS_VERSION } from './wire.ts';
@@ -42,6 +43,7 @@ function problems(app: CoreApp): string[] {
       ),
     );
   found.push(attempt(() => missingColumns(app)));
+  found.push(attempt(() => secondLockProblem(app)));
   found.push(...journalProblems(app));
   return found.filter((problem) => problem !== null);
 }

@@ -67,6 +67,14 @@ export function lockOff(tx: CoreApp): LockChange[] {
   return changes;
 }
 
+/** Where the second lock is on and does not hold everything that it could, in a sentence. Asks no more than what PocketBase keeps in memory. */
+export function secondLockProblem(app: CoreApp): string | null {
+  const builds = app.findCachedCollectionByNameOrId(buildsCollectionId(app));
+  const open = fileFieldsOf(builds).filter((field) => !field.protected);
+  if (readRule(ruleOf(builds), BUILD_IS_OPEN).lock === 'none' || open.length === 0) return null;
+  return `The second lock is on and leaves out ${open.map(({ name }) => `${builds.name}.${name}`).join(', ')}: run "av-lock on" again.`;
+}
+
 /** Whether anything differs. */
 export function isReal({ fields, rule }: LockChange): boolean {
   return rule.before !== rule.after || fields.some(({ before, after }) => before !== after);

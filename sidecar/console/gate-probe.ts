@@ -14,6 +14,8 @@ export interface GateProbeParts {
   readonly urls: readonly string[];
   /** As the hooks said last: whoever switched the gate to monitor or off knows that it is open, and is told elsewhere. */
   gate(): StoreHealth['gate'] | null;
+  /** As the hooks said last. */
+  counts(): StoreHealth['counts'] | null;
   /** Unix milliseconds. */
   now(): number;
 }
@@ -80,9 +82,10 @@ export class GateProbe {
   }
 
   async #doors(signal: AbortSignal): Promise<Doors[]> {
-    const { source, build } = this.#parts;
+    const { source, build, counts } = this.#parts;
+    const { pending = 0, scanning = 0, infected = 0, error = 0 } = counts() ?? {};
     const own = await build.doors(signal);
-    const others = (await source.closed(BUILDS)).filter(({ id }) => id !== own?.check.id);
+    const others = (await source.closed(BUILDS, pending + scanning + infected + error)).filter(({ id }) => id !== own?.check.id);
     const all = [own, ...(await Promise.all(others.map((check) => build.doorsOf(check, signal))))];
     return all.filter((doors) => doors !== null);
   }

@@ -52,6 +52,7 @@ export function createConsoleRole(parts: ConsoleRoleParts): Role {
     build: new ProbeBuild({ session, source, make: config.gateProbeBuild, now: () => performance.now() }),
     urls: [pocketbase.url, config.pocketbasePublicUrl ?? pocketbase.url],
     gate: () => health.last?.gate ?? null,
+    counts: () => health.last?.counts ?? null,
     now: Date.now,
   });
   const watch = new Watch({ config, session, outbox, scanner: peers.scanner, clock: systemClock, health, probe, events: () => events });

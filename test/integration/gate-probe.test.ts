@@ -22,7 +22,15 @@ function buildOf(pb: RunningPocketBase, make: ProbeBuildParts['make'], now = () 
 
 function probeOf(pb: RunningPocketBase, change: Partial<GateProbeParts> = {}, make: ProbeBuildParts['make'] = 'false') {
   const source = new ChecksSource(new Session({ url: pb.url, ...superuser }));
-  return new GateProbe({ source, build: buildOf(pb, make), urls: [pb.url], gate: () => 'enforce', now: () => 1000, ...change });
+  return new GateProbe({
+    source,
+    build: buildOf(pb, make),
+    urls: [pb.url],
+    gate: () => 'enforce',
+    counts: () => null,
+    now: () => 1000,
+    ...change,
+  });
 }
 
 async function found(pb: RunningPocketBase, change: Partial<GateProbeParts> = {}, make: ProbeBuildParts['make'] = 'false') {
@@ -99,7 +107,7 @@ describe('with the newest closed builds alone', () => {
     await upload(pb, { 'closed.txt': 'closed' });
     expect(await found(pb, { urls: ['http://127.0.0.1:1'] })).toBeNull();
     const source = new ChecksSource(new Session({ url: pb.url, ...superuser }));
-    const [check] = await source.closed(1);
+    const [check] = await source.closed(1, 0);
     await pb.sql('UPDATE av_build_checks SET open = TRUE');
     const late = { closed: async () => [check!], some: (ids: readonly string[]) => source.some(ids) };
     expect(await found(pb, { source: late })).toBeNull();

@@ -298,8 +298,10 @@ describe('av-lock', () => {
       fields: [...builds.fields, { ...file, name: 'late', protected: false }, { ...file, name: 'theirs', protected: true }],
     });
     expect(await folder.run(['av-lock', 'show'])).toMatchObject({ output: expect.stringContaining('field late: public -> protected') });
+    expect((await pb.client.send('/api/av/health', {})).problems.join()).toContain('leaves out app_builds.late: run "av-lock on" again');
     await folder.run(['av-lock', 'on']);
     await becomes(pb, { viewRule: QUESTION, flags: { one: true, late: true, theirs: true } });
+    expect((await pb.client.send('/api/av/health', {})).problems.join()).not.toContain('second lock');
     await folder.run(['av-lock', 'off']);
     await becomes(pb, { viewRule: '', flags: { one: false, late: false, theirs: true } });
   });

@@ -148,10 +148,12 @@ export class ChecksSource {
     return ids.flatMap((id) => rows.get(id) ?? []);
   }
 
-  /** The newest whose files nobody may have. */
-  async closed(count: number): Promise<readonly CheckRow[]> {
+  /** The newest whose files nobody may have. `among`: how many checks are not clean, which decides how they are looked for. */
+  async closed(count: number, among: number): Promise<readonly CheckRow[]> {
     const query: CheckQuery = { tab: 'all', reason: '', search: '', from: null };
-    return await this.#rows(query, await this.#buildFields(), count, 'open = false');
+    // Rare ones are found by the index of states, and sorted; frequent ones soon enough on the way from the newest check on.
+    const states = among > FREQUENT ? '' : " && (status = 'pending' || status = 'scanning' || status = 'infected' || status = 'error')";
+    return await this.#rows(query, await this.#buildFields(), count, `open = false${states}`);
   }
 
   /** The one that is there for trying the gate, and is closed; null where there is none. */
