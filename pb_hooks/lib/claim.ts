@@ -1,8 +1,18 @@
 /** POST /api/av/claim and /renew: taking and keeping the right to work on checks. */
 import { apply, buildsCollectionId, CHECKS, fileNames, stateOf } from './checks.ts';
-import { dateText } from './dates.ts';
+import { dateMs, dateText } from './dates.ts';
 import { bodyOf, integer, objects } from './http.ts';
-import { endLapsedLeases, holds, idsOf, liveLeases, noteMaxRetries, recordsOf } from './leases.ts';
+import {
+  endLapsedLeases,
+  forgetBegun,
+  forgetRenewing,
+  holds,
+  idsOf,
+  liveLeases,
+  noteMaxRetries,
+  noteRenewing,
+  recordsOf,
+} from './leases.ts';
 import { noteSignatures } from './rescans.ts';
 import { claimed, isRescan } from './rules.ts';
 import { text } from './text.ts';
@@ -138,9 +148,20 @@ export function renew(e: core.RequestEvent): void {
   const body = bodyOf(e);
   const leaseMs = integer(body, 'leaseSeconds', 1, 3600) * 1000;
   const leases = objects(body, 'leases', 500).map((item) => ({ id: text(item['id'], 50), token: text(item['lease'], 100) }));
+  const tokens = leases.map(({ token }) => token);
+  noteRenewing(e.app, tokens);
+  try {
+    e.json(200, { results: renewAll(e.app, leases, leaseMs) });
+  } finally {
+    forgetRenewing(e.app, tokens);
+  }
+}
+
+function renewAll(app: CoreApp, leases: readonly { id: string; token: string }[], leaseMs: number): RenewResult[] {
   let results: RenewResult[] = [];
-  e.app.runInTransaction((tx) => {
-    const until = Date.now() + leaseMs;
+  app.runInTransaction((tx) => {
+    const now = Date.now();
+    const until = now + leaseMs;
     const checks = new Map(
       recordsOf(
         tx,
@@ -150,10 +171,12 @@ export function renew(e: core.RequestEvent): void {
     results = leases.map(({ id, token }) => {
       const check = checks.get(id);
       if (!check || !holds(check, token)) return { id, ok: false, code: 'lease_lost' };
+      // So late its worker may have given it up meanwhile: only what it asks for from now on is held against the check.
+      if (dateMs(check.getString('lease_until')) < now) forgetBegun(tx, token);
       apply(check, { leaseUntil: until });
       tx.saveNoValidate(check);
       return { id, ok: true, leaseUntil: new Date(until).toISOString() };
     });
   });
-  e.json(200, { results });
+  return results;
 }

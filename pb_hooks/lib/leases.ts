@@ -18,6 +18,15 @@ export function forgetBegun(app: CoreApp, token: string): void {
   app.store().remove(begunKey(token));
 }
 
+/** Notes that these leases are being renewed, until their renewal is written: while a backup runs, nothing is. */
+export function noteRenewing(app: CoreApp, tokens: readonly string[]): void {
+  for (const token of tokens) app.store().set(renewingKey(token), '1');
+}
+
+export function forgetRenewing(app: CoreApp, tokens: readonly string[]): void {
+  for (const token of tokens) app.store().remove(renewingKey(token));
+}
+
 export function noteMaxRetries(app: CoreApp, maxRetries: number): void {
   app.store().set(MAX_RETRIES_NOTE, String(maxRetries));
 }
@@ -45,7 +54,8 @@ export function endLapsedLeases(tx: CoreApp, maxRetries: number, now: number): v
   );
   for (const check of recordsOf(tx, ids)) {
     const state = stateOf(check);
-    const begun = tx.store().has(begunKey(state.leaseToken));
+    // Whoever asks for a renewal is alive: the lease ran out because PocketBase wrote nothing for so long.
+    const begun = tx.store().has(begunKey(state.leaseToken)) && !tx.store().has(renewingKey(state.leaseToken));
     const patch = lapsed(state, begun, maxRetries, now, Math.random());
     forgetBegun(tx, state.leaseToken);
     apply(check, patch);
@@ -80,6 +90,10 @@ export function recordsOf(app: CoreApp, ids: readonly string[]): core.Record[] {
   if (ids.length === 0) return [];
   const byId = new Map(app.findRecordsByIds(CHECKS, [...ids]).map((record) => [record!.id, record!]));
   return ids.flatMap((id) => byId.get(id) ?? []);
+}
+
+function renewingKey(token: string): string {
+  return `av.renewing.${token}`;
 }
 
 function begunKey(token: string): string {

@@ -65,10 +65,18 @@ export type Reason = keyof typeof reasons;
 export type UnscannableReason = Extract<Reason, `unscannable:${string}`>;
 
 /** Ends of a lease without a verdict; design: "give back". */
-export type GiveBackCode = 'engine-unavailable' | 'engine-reply' | 'download' | 'download:missing' | 'interrupted' | 'unexpected';
+export type GiveBackCode =
+  | 'engine-unavailable'
+  | 'engine-reply'
+  | 'store-unavailable'
+  | 'download'
+  | 'download:missing'
+  | 'interrupted'
+  | 'unexpected';
 export const giveBackCodes: readonly GiveBackCode[] = [
   'engine-unavailable',
   'engine-reply',
+  'store-unavailable',
   'download',
   'download:missing',
   'interrupted',

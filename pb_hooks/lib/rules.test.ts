@@ -265,6 +265,8 @@ describe('the next state of a check', () => {
   it('never counts what is not the fault of the check', () => {
     for (const code of ['engine-unavailable', 'interrupted'] as const)
       expect(gaveBack(scanning(), code, 1, now, 0)).toEqual({ status: 'pending', lapses: 0, leaseUntil: 0, worker: '' });
+    const delayed = { status: 'pending', lapses: 0, leaseUntil: 0, worker: '', notBefore: now + 12_500 };
+    expect(gaveBack(scanning(), 'store-unavailable', 1, now, 1)).toEqual(delayed);
   });
 
   it('leaves a rescan that fails as it was', () => {

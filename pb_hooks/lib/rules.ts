@@ -65,6 +65,8 @@ export interface Patch extends Partial<Shared> {
 const UNCOUNTED_LAPSES = 2;
 const BACKOFF_BASE_MS = 2_000;
 const BACKOFF_CAP_MS = 300_000;
+/** For a PocketBase that has too much to do, or is away: no fault of the check. */
+const STORE_PAUSE_MS = 10_000;
 const RESCAN_BACKOFF_MS = 24 * 3_600_000;
 
 const noRelease: Patch = { releasedBy: '', releasedAt: 0, releaseReason: '' };
@@ -133,6 +135,8 @@ export function gaveBack(state: CheckState, code: GiveBackCode, maxRetries: numb
     case 'engine-unavailable':
     case 'interrupted':
       return { ...requeued(state), ...endedLease };
+    case 'store-unavailable':
+      return { ...requeued(state), ...endedLease, ...later(state, now + Math.round(STORE_PAUSE_MS * (1 + jitter / 4))) };
     case 'engine-reply':
       // The first time it was one of several in flight; a suspect was alone, so nothing else can have been the cause.
       if (!state.suspect) return { ...requeued(state), ...endedLease, suspect: true };
@@ -296,6 +300,11 @@ function isSame(state: CheckState, status: Status, findings: string): boolean {
 
 function requeued(state: CheckState): Patch {
   return isRescan(state) ? { lapses: 0 } : { lapses: 0, status: 'pending' };
+}
+
+/** Not to be claimed before. */
+function later(state: CheckState, time: number): Patch {
+  return isRescan(state) ? { rescanAt: time } : { notBefore: time };
 }
 
 function counted(state: CheckState, reason: Reason, maxRetries: number, now: number, jitter: number): Patch {

@@ -30,6 +30,9 @@ export interface RangeAnswer {
 /** PocketBase answers errors in a few hundred bytes. */
 const MAX_REFUSAL_BYTES = 16 * 1024;
 
+/** Of a limit of rates, or of a proxy whose PocketBase is away or busy: it says nothing about the file. */
+const OVERLOADED: readonly number[] = [429, 502, 503, 504];
+
 /** Thrown for a 401: the token has to be replaced. */
 export class UnauthorizedError extends Error {
   override readonly name = 'UnauthorizedError';
@@ -121,7 +124,9 @@ function refusalOf(status: number, code: string): TransferError {
   if (code === 'file_unknown') return new TransferError('download', 'never', 'the build does not list the file any more');
   if (status === 404) return new TransferError('store-unavailable', 'never', HOOKS_MISSING);
   if (status === 403) return new TransferError('store-unavailable', 'never', 'PocketBase refuses this superuser its files');
-  return new TransferError('download', status >= 500 || status === 429 ? 'later' : 'never', `PocketBase answered ${status} to a download`);
+  const message = `PocketBase answered ${status} to a download`;
+  if (OVERLOADED.includes(status)) return new TransferError('store-unavailable', 'later', message);
+  return new TransferError('download', status >= 500 ? 'later' : 'never', message);
 }
 
 /** The machine code in PocketBase's error: `data` holds one member with a `code`. */

@@ -197,6 +197,8 @@ describe('RangedDownload', () => {
     ['a PocketBase without our hooks', [status(404)], 'store-unavailable'],
     ['an address that is not allowed', [status(403)], 'store-unavailable'],
     ['errors without end', [status(500)], 'download'],
+    ['a limit of rates without end', [status(429)], 'store-unavailable'],
+    ['a proxy whose PocketBase is away', [status(502), status(503), status(504), status(503)], 'store-unavailable'],
     ['a token that is never accepted', [status(401)], 'store-unavailable'],
   ])('fails on %s', async (_name, answers, code) => {
     const { failure } = await setUp(...answers);

@@ -1,7 +1,7 @@
 /** Why a scan ended without a verdict. Adapters translate foreign errors into these at the border. */
 import type { GiveBackCode } from './model.ts';
 
-export type ScanErrorCode = GiveBackCode | 'store-unavailable' | 'lease-lost';
+export type ScanErrorCode = GiveBackCode | 'lease-lost';
 
 export class ScanError extends Error {
   override readonly name = 'ScanError';

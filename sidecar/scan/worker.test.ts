@@ -305,14 +305,14 @@ describe('worker', () => {
     await worker.stop();
   });
 
-  it('leaves a check alone while PocketBase cannot be reached for its files', async () => {
+  it('gives a check back uncounted when PocketBase cannot be reached for its files', async () => {
     const { worker, queue, store, add, told } = setUp();
     add('a');
     store.files.set('a-0', new ScanError('store-unavailable', 'refused'));
     worker.start();
     await settled();
-    expect(told).toEqual(['a left alone store-unavailable']);
-    expect(queue.settleCalls).toEqual([]);
+    expect(told).toEqual(['a given back store-unavailable']);
+    expect(outcomes(queue)).toEqual(['a store-unavailable']);
     await worker.stop();
   });
 });

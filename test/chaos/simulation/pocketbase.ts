@@ -55,6 +55,7 @@ export class SimulatedPocketBase {
   /** Tokens under which a verdict or a give-back was stored. */
   readonly settledBy = new Set<string>();
   readonly #begun = new Set<string>();
+  readonly #renewing = new Set<string>();
   readonly #maxRetries: number;
   readonly #now: () => number;
   readonly #random: Random;
@@ -115,12 +116,13 @@ export class SimulatedPocketBase {
   /** Notes in memory are gone. */
   crash(): void {
     this.#begun.clear();
+    this.#renewing.clear();
   }
 
   sweep(): void {
     for (const row of this.rows.values()) {
       if (row.leaseUntil === 0 || row.leaseUntil >= this.#now()) continue;
-      const begun = this.#begun.delete(row.leaseToken);
+      const begun = this.#begun.delete(row.leaseToken) && !this.#renewing.has(row.leaseToken);
       const patch = lapsed(row, begun, this.#maxRetries, this.#now(), this.#random.next());
       this.#ended(row, patch);
       this.#write(row, patch);
@@ -138,12 +140,22 @@ export class SimulatedPocketBase {
     return { claimed: taken, drain };
   }
 
+  /** A renewal has arrived, and is written now or when PocketBase writes again. */
+  askRenewal(leases: readonly Lease[]): void {
+    for (const { token } of leases) this.#renewing.add(token);
+  }
+
   renew(leases: readonly Lease[], leaseMs: number): Set<string> {
     const lost = new Set<string>();
     for (const { id, token } of leases) {
       const row = this.rows.get(id);
-      if (row === undefined || !holds(row, token)) lost.add(id);
-      else this.#write(row, { leaseUntil: this.#now() + leaseMs });
+      this.#renewing.delete(token);
+      if (row === undefined || !holds(row, token)) {
+        lost.add(id);
+        continue;
+      }
+      if (row.leaseUntil < this.#now()) this.#begun.delete(token);
+      this.#write(row, { leaseUntil: this.#now() + leaseMs });
     }
     return lost;
   }

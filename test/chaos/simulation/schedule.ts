@@ -144,9 +144,9 @@ function strike(
   }
 }
 
-/** What may cost a check that is innocent one of its retries. */
+/** What may cost a check that is innocent one of its retries; a PocketBase that is blocked by a backup, or dies, may not. */
 function isTrouble(kind: Event['kind']): boolean {
-  return ['kill', 'pause', 'engine dies', 'engine babbles', 'away', 'mute', 'blocked', 'PocketBase dies'].includes(kind);
+  return ['kill', 'pause', 'engine dies', 'engine babbles', 'away', 'mute'].includes(kind);
 }
 
 /** The end follows from the files, unless so much happened that even an innocent check may have used up its retries. */

@@ -30,6 +30,13 @@ export interface World {
   broken(what: string): void;
 }
 
+interface CallOptions {
+  /** It needs no write. */
+  readonly isRead?: boolean;
+  /** What comes before its turn to write. */
+  readonly arrived?: () => void;
+}
+
 const LEASE_MS = 20_000;
 const TIMEOUT_MS = 10_000;
 const RESTART_MS = 2_000;
@@ -121,7 +128,8 @@ export class SimulatedSidecar {
           const kills = answer.checks.some(({ id }) => pocketbase.rows.get(id)?.files.some((file) => file.nature === 'kills claimer'));
           return kills ? this.#suicide(process) : answer;
         }),
-      renew: (leases: readonly Lease[], signal) => this.#call(process, signal, () => ({ lost: pocketbase.renew(leases, LEASE_MS) })),
+      renew: (leases: readonly Lease[], signal) =>
+        this.#call(process, signal, () => ({ lost: pocketbase.renew(leases, LEASE_MS) }), { arrived: () => pocketbase.askRenewal(leases) }),
       settle: (items: readonly Settlement[], signal) =>
         this.#call(process, signal, () => {
           const lost = new Set<string>();
@@ -140,7 +148,7 @@ export class SimulatedSidecar {
     const { pocketbase } = this.#world;
     return {
       open: async (check, { name }, signal) => {
-        const file = await this.#call(process, signal, () => pocketbase.open(check.id, check.lease.token, name), true);
+        const file = await this.#call(process, signal, () => pocketbase.open(check.id, check.lease.token, name), { isRead: true });
         if (file === 'lease-lost') throw new ScanError('lease-lost', 'the lease is lost');
         if (file === 'unknown') throw new ScanError('download', 'the build does not list the file');
         if (file.nature === 'missing') throw new ScanError('download:missing', 'the storage has lost the file');
@@ -177,7 +185,12 @@ export class SimulatedSidecar {
   }
 
   /** A request that arrives has its effect, whatever becomes of who sent it, and whether or not its answer comes back. */
-  #call<T>(process: ProcessClock, signal: AbortSignal, effect: () => T, isRead = false): Promise<T> {
+  #call<T>(
+    process: ProcessClock,
+    signal: AbortSignal,
+    effect: () => T,
+    { isRead = false, arrived = () => {} }: CallOptions = {},
+  ): Promise<T> {
     const { time, network, random } = this.#world;
     const there = random.whole(1, random.chance(0.05) ? 3_000 : 30);
     const back = random.whole(1, random.chance(0.05) ? 3_000 : 30);
@@ -191,6 +204,7 @@ export class SimulatedSidecar {
       time.at(sentAt + TIMEOUT_MS, unreachable);
       const arrive = () => {
         // One writer at a time: what waited for it comes in any order.
+        arrived();
         if (!isRead && time.now() < network.blockedUntil) return time.at(network.blockedUntil + random.whole(1, 50), arrive);
         const answer = effect();
         if (time.now() < network.muteUntil) time.at(time.now() + back, unreachable);
