@@ -67,6 +67,7 @@ export type UnscannableReason = Extract<Reason, `unscannable:${string}`>;
 /** Ends of a lease without a verdict; design: "give back". */
 export type GiveBackCode =
   | 'engine-unavailable'
+  | 'engine-busy'
   | 'engine-reply'
   | 'store-unavailable'
   | 'download'
@@ -75,6 +76,7 @@ export type GiveBackCode =
   | 'unexpected';
 export const giveBackCodes: readonly GiveBackCode[] = [
   'engine-unavailable',
+  'engine-busy',
   'engine-reply',
   'store-unavailable',
   'download',

@@ -265,8 +265,19 @@ describe('the next state of a check', () => {
   it('never counts what is not the fault of the check', () => {
     for (const code of ['engine-unavailable', 'interrupted'] as const)
       expect(gaveBack(scanning(), code, 1, now, 0)).toEqual({ status: 'pending', lapses: 0, leaseUntil: 0, worker: '' });
-    const delayed = { status: 'pending', lapses: 0, leaseUntil: 0, worker: '', notBefore: now + 12_500 };
-    expect(gaveBack(scanning(), 'store-unavailable', 1, now, 1)).toEqual(delayed);
+  });
+
+  it('delays what an overload is to blame for, the longer the longer it waits, and never counts it', () => {
+    for (const code of ['engine-busy', 'store-unavailable'] as const) {
+      const delay = (waited: number, jitter: number) => {
+        const { notBefore, ...rest } = gaveBack({ ...scanning(), pendingSince: now - waited }, code, 1, now, jitter);
+        expect(rest).toEqual({ status: 'pending', lapses: 0, leaseUntil: 0, worker: '' });
+        return notBefore! - now;
+      };
+      expect([0, 60_000, 86_400_000].map((waited) => delay(waited, 0))).toEqual([5_000, 15_000, 300_000]);
+      expect(delay(0, 1)).toBe(6_250);
+      expect(gaveBack(fresh({ status: 'clean', open: true, rescanAt: now }), code, 1, now, 0).rescanAt).toBe(now + 5_000);
+    }
   });
 
   it('leaves a rescan that fails as it was', () => {

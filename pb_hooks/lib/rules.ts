@@ -65,8 +65,8 @@ export interface Patch extends Partial<Shared> {
 const UNCOUNTED_LAPSES = 2;
 const BACKOFF_BASE_MS = 2_000;
 const BACKOFF_CAP_MS = 300_000;
-/** For a PocketBase that has too much to do, or is away: no fault of the check. */
-const STORE_PAUSE_MS = 10_000;
+/** The least that an overload delays a check. */
+const OVERLOAD_MS = 5_000;
 const RESCAN_BACKOFF_MS = 24 * 3_600_000;
 
 const noRelease: Patch = { releasedBy: '', releasedAt: 0, releaseReason: '' };
@@ -135,8 +135,9 @@ export function gaveBack(state: CheckState, code: GiveBackCode, maxRetries: numb
     case 'engine-unavailable':
     case 'interrupted':
       return { ...requeued(state), ...endedLease };
+    case 'engine-busy':
     case 'store-unavailable':
-      return { ...requeued(state), ...endedLease, ...later(state, now + Math.round(STORE_PAUSE_MS * (1 + jitter / 4))) };
+      return { ...requeued(state), ...endedLease, ...delayed(state, now, jitter) };
     case 'engine-reply':
       // The first time it was one of several in flight; a suspect was alone, so nothing else can have been the cause.
       if (!state.suspect) return { ...requeued(state), ...endedLease, suspect: true };
@@ -302,8 +303,10 @@ function requeued(state: CheckState): Patch {
   return isRescan(state) ? { lapses: 0 } : { lapses: 0, status: 'pending' };
 }
 
-/** Not to be claimed before. */
-function later(state: CheckState, time: number): Patch {
+/** Somebody has too much to do, or no room, which is no fault of the check: a quarter of the time that it has waited already. */
+function delayed(state: CheckState, now: number, jitter: number): Patch {
+  const waited = now - (isRescan(state) ? state.rescanAt : state.pendingSince);
+  const time = now + Math.round(Math.min(BACKOFF_CAP_MS, Math.max(OVERLOAD_MS, waited / 4)) * (1 + jitter / 4));
   return isRescan(state) ? { rescanAt: time } : { notBefore: time };
 }
 

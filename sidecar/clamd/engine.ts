@@ -276,7 +276,7 @@ async function qualify(look: Look): Promise<Answer> {
 }
 
 function blamesEngine(thrown: unknown): thrown is ScanError {
-  return thrown instanceof ScanError && (thrown.code === 'engine-reply' || thrown.code === 'engine-unavailable');
+  return thrown instanceof ScanError && ['engine-reply', 'engine-busy', 'engine-unavailable'].includes(thrown.code);
 }
 
 function inputOf(payload: Buffer): ScanInput {

@@ -10,7 +10,7 @@ import { ScanError } from '../scan/errors.ts';
 import type { ScanInput } from '../scan/ports.ts';
 import type { Endpoint } from './command.ts';
 import { Feed } from './feed.ts';
-import { quote } from './protocol.ts';
+import { isNoRoom, quote, replyError } from './protocol.ts';
 
 export interface Patience {
   /** No progress while sending. */
@@ -38,8 +38,8 @@ export interface Exchanged {
 
 /**
  * Streams the bytes to the engine and resolves with its reply, whole, and only if every byte was sent before it.
- * @throws ScanError `engine-unavailable` if nothing was sent yet, else `engine-reply`; the signal's reason when it aborts;
- * what the source throws, unchanged.
+ * @throws ScanError `engine-unavailable` if nothing was sent yet, `engine-busy` if it has no room or broke off before it had everything,
+ * else `engine-reply`; the signal's reason when it aborts; what the source throws, unchanged.
  */
 export function instream(
   engine: Endpoint,
@@ -75,7 +75,7 @@ class Exchange {
   #settled = false;
   #framedBytes = 0;
   #framedChunks = 0;
-  #replyBytes = 0;
+  #reply = '';
   #unsent: Uint8Array[] = [];
   #release = () => {};
 
@@ -169,10 +169,9 @@ class Exchange {
   }
 
   #answering(chunk: Buffer): void {
-    if (!this.#everythingSent())
-      this.#fail(new ScanError('engine-reply', `the engine answered ${quote(chunk.toString())} before it had everything`));
-    this.#replyBytes += chunk.length;
-    if (this.#replyBytes > longestReply) this.#fail(new ScanError('engine-reply', 'the engine answers without end'));
+    this.#reply += chunk.toString('latin1');
+    if (!this.#everythingSent()) this.#fail(replyError(this.#reply, `the engine answered ${quote(this.#reply)} before it had everything`));
+    if (this.#reply.length > longestReply) this.#fail(new ScanError('engine-reply', 'the engine answers without end'));
   }
 
   #passOnSpent(): void {
@@ -192,8 +191,7 @@ class Exchange {
 
   #replied(reply: string): void {
     if (this.#settled) return;
-    if (!this.#everythingSent())
-      return this.#fail(new ScanError('engine-reply', `the engine ended with ${quote(reply)} before it had everything`));
+    if (!this.#everythingSent()) return this.#fail(replyError(reply, `the engine ended with ${quote(reply)} before it had everything`));
     for (const chunk of this.#unsent.splice(0)) this.#spent(chunk);
     const sent = this.#socket!.bytesWritten - commandLength - lengthPrefix * (this.#framedChunks + 1);
     this.#finish();
@@ -201,9 +199,13 @@ class Exchange {
   }
 
   #broke(error: Error): void {
-    const code = this.#socket === null ? 'engine-unavailable' : 'engine-reply';
-    const what = code === 'engine-reply' ? 'the engine broke off' : 'the engine cannot be reached';
-    this.#fail(new ScanError(code, `${what}: ${error.message}`, { cause: error }));
+    if (this.#socket === null) {
+      return this.#fail(new ScanError('engine-unavailable', `the engine cannot be reached: ${error.message}`, { cause: error }));
+    }
+    // clamd looks at nothing before it has everything: what breaks earlier is no fault of the file.
+    const isLookedAt = this.#framedBytes === this.#size && !isNoRoom(this.#reply);
+    const what = this.#reply === '' ? 'broke off' : `answered ${quote(this.#reply)} and broke off`;
+    this.#fail(new ScanError(isLookedAt ? 'engine-reply' : 'engine-busy', `the engine ${what}: ${error.message}`, { cause: error }));
   }
 
   #fail(thrown: unknown): void {

@@ -50,7 +50,7 @@ describe('parseReply', () => {
     `stream: ${'x'.repeat(513)} FOUND\0`,
     'stream: X.BOOK-1 FOU',
     'stream: X.BOOK-1 OK\0',
-    "stream: Can't write to file ERROR\0",
+    "stream: Can't allocate memory ERROR\0",
     'INSTREAM size limit exceeded. ERROR\0',
     'COMMAND READ TIMED OUT\n',
     'stream: a\nb FOUND\0',
@@ -59,6 +59,14 @@ describe('parseReply', () => {
     'HTTP/1.1 200 OK\r\n\r\n',
   ])('refuses %j', (reply) => {
     expect(codeOf(() => parseReply(reply))).toBe('engine-reply');
+  });
+
+  it.each([
+    "stream: Can't write to file ERROR\0",
+    "stream: Can't create temporary directory ERROR\0",
+    'Error writing to temporary file ERROR\0',
+  ])('takes %j for a full disk, which is nobody’s fault', (reply) => {
+    expect(codeOf(() => parseReply(reply))).toBe('engine-busy');
   });
 
   it('calls nothing clean but the one reply', () => {

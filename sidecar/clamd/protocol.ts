@@ -16,14 +16,26 @@ const limits: Readonly<Record<string, UnscannableReason>> = {
 /**
  * The reply to `zINSTREAM`, a reply being everything up to the end of the connection. Names of limits, of encryption and of damage are no
  * findings: the engine says that it has not seen everything.
- * @throws ScanError `engine-reply` for anything that is not an answer.
+ * @throws ScanError `engine-busy` or `engine-reply` for anything that is not an answer.
  */
 export function parseReply(reply: string): Answer {
   if (reply === 'stream: OK\0') return { kind: 'clean' };
   const signature = found.exec(reply)?.[1];
-  if (signature === undefined) throw new ScanError('engine-reply', `the engine answered ${quote(reply)}`);
+  if (signature === undefined) throw replyError(reply, `the engine answered ${quote(reply)}`);
   const reason = unscannable(signature);
   return reason === null ? { kind: 'infected', signature } : { kind: 'unscannable', reason };
+}
+
+/** For a full disk, while clamd receives or unpacks; measured on 1.4.6. */
+const noRoom = /(?:Error writing to temporary file|Can't (?:write to|create temporary|create new) (?:file|directory)) ERROR\0?$/;
+
+export function isNoRoom(reply: string): boolean {
+  return noRoom.test(reply);
+}
+
+/** What is no answer, as a ScanError: `engine-busy` where the engine has no room just now, else `engine-reply`. */
+export function replyError(reply: string, message: string): ScanError {
+  return new ScanError(isNoRoom(reply) ? 'engine-busy' : 'engine-reply', message);
 }
 
 function unscannable(signature: string): UnscannableReason | null {

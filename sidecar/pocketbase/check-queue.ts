@@ -16,9 +16,12 @@ export interface CheckQueueOptions {
   readonly signatures: () => number | null;
 }
 
-/** Each is well below the shortest lease that the configuration allows. */
 const CLAIM_TIMEOUT_MS = 10_000;
 const RENEW_TIMEOUT_MS = 5_000;
+/** A lease counts from before the call that grants it, so that a late answer would leave too little of it. */
+const CLAIM_PER_LEASE = 1 / 2;
+/** While PocketBase writes nothing, each held lease must have been asked for at least once before it is over. */
+const RENEWAL_PER_LEASE = 1 / 4;
 const SETTLE_TIMEOUT_MS = 15_000;
 
 const id = z.string().min(1).max(100);
@@ -48,16 +51,18 @@ type SettleResults = z.infer<typeof settleAnswer>['results'];
 export function createCheckQueue({ session, worker, leaseSeconds, maxRetries, signatures }: CheckQueueOptions): CheckQueue {
   const post = async <T>(path: string, body: object, schema: z.ZodType<T>, timeoutMs: number, signal: AbortSignal): Promise<T> =>
     understood(path, schema, await session.send({ path, method: 'POST', body, timeoutMs }, signal));
+  const claimTimeoutMs = Math.min(CLAIM_TIMEOUT_MS, leaseSeconds * 1000 * CLAIM_PER_LEASE);
+  const renewTimeoutMs = Math.min(RENEW_TIMEOUT_MS, leaseSeconds * 1000 * RENEWAL_PER_LEASE);
   return {
     async claim({ max, alone }, signal) {
       const number = signatures();
       const body: ClaimRequest = { worker, max, leaseSeconds, maxRetries, alone, ...(number === null ? {} : { signatures: number }) };
-      const answer = await post('/api/av/claim', body, claimAnswer, CLAIM_TIMEOUT_MS, signal);
+      const answer = await post('/api/av/claim', body, claimAnswer, claimTimeoutMs, signal);
       return { checks: answer.checks.map(checkOf), drain: answer.drain };
     },
     async renew(leases, signal) {
       const body: RenewRequest = { leaseSeconds, leases: leases.map((lease) => ({ id: lease.id, lease: lease.token })) };
-      const { results } = await post('/api/av/renew', body, renewAnswer, RENEW_TIMEOUT_MS, signal);
+      const { results } = await post('/api/av/renew', body, renewAnswer, renewTimeoutMs, signal);
       return { lost: lostOf(leases, results) };
     },
     async settle(items, signal) {

@@ -12,6 +12,7 @@ const failureOrder: readonly ScanErrorCode[] = [
   'unexpected',
   'engine-reply',
   'download',
+  'engine-busy',
   'engine-unavailable',
   'interrupted',
   'store-unavailable',

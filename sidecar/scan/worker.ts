@@ -183,6 +183,7 @@ export class Worker {
     } catch (thrown) {
       const error = ScanError.from(thrown);
       if (error.code === 'engine-unavailable' && !held.signal.aborted) this.#engineGone(error);
+      if (error.code === 'engine-busy') this.#claimer.engineGone();
       if (error.code === 'lease-lost') return { outcome: null, error };
       return { outcome: this.#giveBack(held, error.code, error), error };
     }

@@ -1,9 +1,10 @@
-import { type ChildProcess, spawn } from 'node:child_process';
+import { type ChildProcess, execFile, spawn } from 'node:child_process';
 import { once } from 'node:events';
 import { mkdir, mkdtemp, readFile, rm, writeFile } from 'node:fs/promises';
 import { createConnection, createServer } from 'node:net';
 import { tmpdir, userInfo } from 'node:os';
 import { join } from 'node:path';
+import { promisify } from 'node:util';
 import { clamdConf } from '../../scripts/clamd-conf.ts';
 import { writeTestSignatures } from '../../scripts/test-signatures.ts';
 import { eventually } from './eventually.ts';
@@ -15,6 +16,8 @@ export interface ClamdOptions {
   readonly signatures?: 'test' | 'none' | string;
   readonly port?: number;
   readonly address?: string;
+  /** Writing more than this into one file fails, as on a full disk, until `lift()`. */
+  readonly fullAtBytes?: number;
 }
 
 export interface RunningClamd extends AsyncDisposable {
@@ -32,6 +35,8 @@ export interface RunningClamd extends AsyncDisposable {
   restart(): Promise<void>;
   /** Asks it to load its signatures again; `Activating the newly loaded database` in the log tells when it has. */
   reload(): Promise<void>;
+  /** Ends what `fullAtBytes` began. */
+  lift(): Promise<void>;
 }
 
 const body = new URL('../../deploy/clamd/clamd.conf', import.meta.url);
@@ -46,7 +51,7 @@ export async function startClamd(options: ClamdOptions = {}): Promise<RunningCla
   const start = async (port: number): Promise<ChildProcess> => {
     const site = { port, address: host, databaseDirectory: database, temporaryDirectory: join(dir, 'tmp'), user: userInfo().username };
     await writeFile(join(dir, 'clamd.conf'), clamdConf({ ...site, overrides: options.conf ?? {} }, await readFile(body, 'utf8')));
-    return launch(join(dir, 'clamd.conf'), host, port, output);
+    return launch({ conf: join(dir, 'clamd.conf'), fullAtBytes: options.fullAtBytes }, host, port, output);
   };
   const port = options.port ?? (await freePort(host));
   let child = await start(port);
@@ -64,6 +69,9 @@ export async function startClamd(options: ClamdOptions = {}): Promise<RunningCla
     async restart() {
       await kill();
       child = await start(port);
+    },
+    async lift() {
+      await promisify(execFile)('prlimit', ['--pid', `${child.pid}`, '--fsize=unlimited']);
     },
     async reload() {
       await ask(host, port, 'zRELOAD\0');
@@ -100,9 +108,20 @@ async function prepareSignatures(dir: string, wanted: string): Promise<string> {
   return database;
 }
 
-async function launch(conf: string, host: string, port: number, output: string[]): Promise<ChildProcess> {
+interface Launch {
+  readonly conf: string;
+  readonly fullAtBytes: number | undefined;
+}
+
+async function launch({ conf, fullAtBytes }: Launch, host: string, port: number, output: string[]): Promise<ChildProcess> {
   const { clamd, env } = await clamdProgram();
-  const child = spawn(clamd, ['--config-file', conf], { env: { ...process.env, TZ: 'UTC', ...env }, stdio: ['ignore', 'pipe', 'pipe'] });
+  // A limit of the size of files, whose signal is ignored: the nearest to a full disk that needs no rights. sh counts in 512 bytes.
+  const limited = `trap '' XFSZ; ulimit -S -f ${Math.ceil((fullAtBytes ?? 0) / 512)}; exec "$0" "$@"`;
+  const [program, prefix] = fullAtBytes === undefined ? [clamd, []] : ['sh', ['-c', limited, clamd]];
+  const child = spawn(program, [...prefix, '--config-file', conf], {
+    env: { ...process.env, TZ: 'UTC', ...env },
+    stdio: ['ignore', 'pipe', 'pipe'],
+  });
   for (const stream of [child.stdout, child.stderr]) stream.on('data', (chunk: Buffer) => output.push(chunk.toString()));
   try {
     await eventually(
