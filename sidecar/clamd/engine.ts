@@ -53,6 +53,7 @@ export class ClamdEngine {
   #voidSince: string | null = null;
   #hasLied = false;
   #doubts = 0;
+  #failures = 0;
   #answers = 0;
   inFlight = 0;
 
@@ -181,6 +182,7 @@ export class ClamdEngine {
   #fail(faults: readonly Fault[]): void {
     const why = describeFaults(faults);
     this.#retire(why, faults);
+    this.#failures += 1;
     this.#listener.faulty(faults);
     if (this.#hasLied) return;
     this.#hasLied = true;
@@ -188,19 +190,21 @@ export class ClamdEngine {
   }
 
   /**
-   * @throws ScanError; after any that blames the engine it takes no work until it has proved itself again. What an engine calls
-   * clean counts only if nothing has put it in doubt meanwhile, and only within the limits that it was measured to have.
+   * @throws ScanError; after any that blames the engine it takes no work until it has proved itself again. What it did not find
+   * counts only if nothing has put it in doubt meanwhile, and only within the limits that it was measured to have: a file may be
+   * asked about in several parts, and a policy may open what it calls unscannable.
    */
   async scan(input: ScanInput, signal: AbortSignal): Promise<Scanned> {
     const proved = this.#proved;
     if (proved === null) throw new ScanError('engine-unavailable', this.#why ?? 'not ready');
     // ClamAV looks at no byte of what is larger, so there is no finding to be had by sending it.
     if (input.size > wholeBytes(proved.limits)) return this.#tooLarge(proved);
+    const failures = this.#failures;
     this.inFlight += 1;
     try {
       const { answer, sent } = await this.#answer(input, proved, signal);
-      if (answer.kind === 'clean' && this.#proved === null)
-        throw new ScanError('engine-unavailable', `it was put in doubt during the scan: ${this.#why}`);
+      if (answer.kind !== 'infected' && (this.#proved === null || failures !== this.#failures))
+        throw new ScanError('engine-unavailable', `it was put in doubt during the scan: ${this.#why ?? 'it answered canaries wrongly'}`);
       return { answer, engine: this.#judge(proved), sent };
     } finally {
       this.inFlight -= 1;

@@ -95,6 +95,28 @@ describe('a wrong answer', () => {
     expect(wrong).toBeGreaterThan(0);
   });
 
+  it('leaves no verdict of a scan that it fell into, though the engine is mended when that ends', async () => {
+    await using clamd = await startClamd();
+    await using running = startPool([clamd.address], { ...often, stallMs: 20_000 });
+    await running.pool.ready(never);
+    const mended = Promise.withResolvers<void>();
+    async function* bytes() {
+      yield Buffer.alloc(1000, 'harmless ');
+      await mended.promise;
+      yield Buffer.alloc(1000, 'harmless ');
+    }
+    const scan = running.pool.scan({ size: 2000, bytes: bytes() }, never);
+    scan.catch(() => {});
+    await loseTestSignatures(clamd);
+    await reload(clamd);
+    await eventually('it lied', () => lies(running).length === 1);
+    await writeTestSignatures(clamd.database);
+    await reload(clamd);
+    await eventually('it is ready again', () => state(running).ready);
+    mended.resolve();
+    await expect(scan).rejects.toMatchObject({ code: 'engine-unavailable' });
+  });
+
   it('of an engine that nobody has seen answer rightly reaches back to where only PocketBase knows', async () => {
     await using clamd = await startClamd({ signatures: 'none' });
     await using running = startPool([clamd.address], often);
