@@ -18,7 +18,7 @@ import { claimed, isRescan } from './rules.ts';
 import { text } from './text.ts';
 import type { ClaimAnswer, ClaimedCheck, RenewResult } from './wire.ts';
 
-/** Suspects that have waited this long go before new uploads. */
+/** Suspect uploads that have waited this long go before new ones; a suspect rescan goes before none. */
 const SUSPECT_PATIENCE_MS = 300_000;
 /** Rescans that one worker holds: those that it claimed ahead would delay the next upload. */
 const RESCANS_AT_ONCE = 8;
@@ -106,17 +106,19 @@ function heldRescans(tx: CoreApp, worker: string): number {
 }
 
 function dueSuspect(tx: CoreApp, now: number): { id: string; overdue: boolean } | null {
-  const rows = arrayOf(new DynamicModel({ id: '', updated: '' }));
+  const rows = arrayOf(new DynamicModel({ id: '', updated: '', status: '' }));
   // Its index by name: without statistics SQLite takes the one on status and reads every waiting or finished check.
   tx.db()
     .newQuery(
-      `SELECT id, updated FROM ${CHECKS} INDEXED BY idx_av_build_checks_suspect WHERE suspect = TRUE AND lease_until = '' AND (not_before = '' OR not_before <= {:now})
-       AND (status = 'pending' OR (status != 'scanning' AND rescan_at != '' AND rescan_at <= {:now})) ORDER BY updated, id LIMIT 1`,
+      `SELECT id, updated, status FROM ${CHECKS} INDEXED BY idx_av_build_checks_suspect WHERE suspect = TRUE AND lease_until = '' AND (not_before = '' OR not_before <= {:now})
+       AND (status = 'pending' OR (status != 'scanning' AND rescan_at != '' AND rescan_at <= {:now})) ORDER BY status = 'pending' DESC, updated, id LIMIT 1`,
     )
     .bind({ now: dateText(now) })
     .all(rows);
   const row = rows[0];
-  return row ? { id: String(row['id']), overdue: String(row['updated']) < dateText(now - SUSPECT_PATIENCE_MS) } : null;
+  if (!row) return null;
+  const isOld = String(row['updated']) < dateText(now - SUSPECT_PATIENCE_MS);
+  return { id: String(row['id']), overdue: isOld && row['status'] === 'pending' };
 }
 
 function findBuilds(tx: CoreApp, checks: readonly core.Record[]): core.Record[] {

@@ -127,6 +127,24 @@ describe('automatic rescans', () => {
     expect((await claim(pb, { max: 100 })).checks).toEqual([]);
   });
 
+  it('come after uploads even where they are suspect and have waited for long', async () => {
+    const build = await judged(pb, (check) => by(old, clean(check)));
+    await pb.sql(`UPDATE av_build_checks SET rescan_at = '${text(Date.now() - day)}'`);
+    const [rescan] = (await claim(pb)).checks;
+    await settle(pb, [giveBack(rescan!, 'engine-reply')]);
+    expect(await checkOf(pb, build)).toMatchObject({ status: 'clean', open: true, suspect: true });
+    await pb.sql(`UPDATE av_build_checks SET updated = '${text(Date.now() - day)}'`);
+    const fresh = await upload(pb, { 'b.txt': 'b' });
+    const uploads = await claim(pb, { alone: true });
+    expect(uploads.checks.map((check) => check.build)).toEqual([fresh.id]);
+    await settle(pb, [giveBack(uploads.checks[0]!, 'engine-reply')]);
+    // Of two suspects, the upload; the older rescan does not hide it.
+    const [alone] = (await claim(pb, { alone: true })).checks;
+    expect(alone).toMatchObject({ build: fresh.id, suspect: true });
+    await settle(pb, [clean(alone!)]);
+    expect((await claim(pb, { alone: true })).checks).toMatchObject([{ build: build.id, suspect: true, rescan: true }]);
+  });
+
   it('of old builds wait for the end of their interval, and then for signatures that are newer indeed', async () => {
     const first = await judged(pb, (check) => by(old, clean(check)));
     const second = await judged(pb, (check) => by(newer, clean(check)));

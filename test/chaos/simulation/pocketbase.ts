@@ -212,10 +212,10 @@ export class SimulatedPocketBase {
     const isDue = (row: Row) => row.rescanAt !== 0 && row.rescanAt <= now;
     const suspect = all
       .filter((row) => row.suspect && row.notBefore <= now && (row.status === 'pending' || (row.status !== 'scanning' && isDue(row))))
-      .sort((a, b) => a.updated - b.updated)[0];
+      .sort((a, b) => Number(isRescan(a)) - Number(isRescan(b)) || a.updated - b.updated)[0];
     const isFree = alone && live.length === 0;
     const forSuspect = (row: Row) => (isFree ? { rows: [row], drain: false } : { rows: [], drain: true });
-    if (suspect !== undefined && suspect.updated < now - SUSPECT_PATIENCE_MS) return forSuspect(suspect);
+    if (suspect !== undefined && !isRescan(suspect) && suspect.updated < now - SUSPECT_PATIENCE_MS) return forSuspect(suspect);
     const uploads = all.filter((row) => row.status === 'pending' && !row.suspect && row.notBefore <= now);
     if (uploads.length > 0) return { rows: uploads.sort((a, b) => a.pendingSince - b.pendingSince).slice(0, max), drain: false };
     if (suspect !== undefined) return forSuspect(suspect);
