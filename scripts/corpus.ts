@@ -8,6 +8,7 @@ import { pipeline } from 'node:stream/promises';
 import { startClamd } from '../test/harness/clamd.ts';
 import { startPool } from '../test/harness/engine-pool.ts';
 import { inOwnFolder } from './bench/own-folder.ts';
+import { selfMade } from './corpus/self-made.ts';
 import { type ReleaseFile, releaseFiles } from './corpus/sources.ts';
 import { cacheRoot } from './parts/cache.ts';
 
@@ -16,8 +17,11 @@ const HELP = `usage: npm run corpus
 Asks a real clamd, through the adapter of the sidecar, about release files of package registries, which are kept in the cache.
 Prints which were judged, and why the others were not.`;
 
+/** Of so many Debian packages the content is packed in other ways too. */
+const REPACKED = 7;
+
 interface Judged {
-  readonly file: ReleaseFile;
+  readonly file: Pick<ReleaseFile, 'kind' | 'name'>;
   readonly bytes: number;
   /** `clean`, the signature found, or the reason. */
   readonly answer: string;
@@ -37,15 +41,21 @@ async function main(args: readonly string[]): Promise<void> {
   const never = new AbortController().signal;
   await running.pool.ready(never);
   const judged: Judged[] = [];
+  const judge = async (file: Judged['file'], bytes: number, content: AsyncIterable<Uint8Array>) => {
+    const { answer } = await running.pool.scan({ size: bytes, bytes: content }, never);
+    const text = answer.kind === 'clean' ? 'clean' : answer.kind === 'infected' ? answer.signature : answer.reason;
+    judged.push({ file, bytes, answer: text });
+    if (text !== 'clean') console.error(`${file.kind} ${file.name}: ${text}`);
+  };
+  const debs: string[] = [];
   for (const file of files) {
     const path = await obtained(folder, file).catch((thrown: Error) => void console.error(`${file.kind} ${file.name}: ${thrown.message}`));
     if (path === undefined) continue;
-    const { size } = await stat(path);
-    const { answer } = await running.pool.scan({ size, bytes: createReadStream(path) }, never);
-    const text = answer.kind === 'clean' ? 'clean' : answer.kind === 'infected' ? answer.signature : answer.reason;
-    judged.push({ file, bytes: size, answer: text });
-    if (text !== 'clean') console.error(`${file.kind} ${file.name}: ${text}`);
+    if (file.kind === 'Debian package') debs.push(path);
+    await judge(file, (await stat(path)).size, createReadStream(path));
   }
+  for (const { kind, name, bytes } of await selfMade(debs.slice(0, REPACKED), (line) => console.error(line)))
+    await judge({ kind, name }, bytes.length, Readable.from([bytes]));
   console.log(table(judged));
 }
 
