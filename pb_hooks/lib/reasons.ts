@@ -58,6 +58,20 @@ export const reasons = {
   'unscannable:lzma': ['The engine does not unpack bare LZMA.', 'Pack it as xz.'],
   'unscannable:lzip': ['The engine does not unpack lzip.', 'Pack it as xz.'],
   'unscannable:compress': ['The engine does not unpack this old compression.', 'Pack it as gzip or xz.'],
+  'unscannable:ar': [
+    'The engine does not open .deb packages and static libraries inside another archive.',
+    'Upload a .deb by itself; leave static libraries out.',
+  ],
+  'unscannable:rpm': ['The engine does not open rpm packages.', 'Upload what it installs as tar.gz.'],
+  'unscannable:squashfs': ['The engine does not open SquashFS, of which AppImages and snaps are made.', 'Upload what is in it as tar.gz.'],
+  'unscannable:disk-image': [
+    'The engine does not look into the file systems of this disk image.',
+    'Upload what is in it as zip or tar.gz.',
+  ],
+  'unscannable:several-reasons': [
+    'The archive holds several things that the engine cannot judge, for different reasons.',
+    'Upload what is in it as separate files to see which.',
+  ],
   'unscannable:format': ['The engine does not unpack this container format.', 'Pack it as zip or tar.gz.'],
 } as const satisfies Record<string, readonly [meaning: string, action: string]>;
 

@@ -7,6 +7,7 @@ import { recognized, scanAr } from './ar.ts';
 import { limitsHold, measureLimits, measureStream, type Questions, wholeBytes } from './calibration.ts';
 import { askCanaries, describeFaults, type Fault, speaksOfLimits, unpacksRar } from './canary.ts';
 import { acceptsStreamOf, ask } from './command.ts';
+import { both } from './formats/both.ts';
 import { createLook, type Look } from './formats/look.ts';
 import { instream, type Patience } from './instream.ts';
 import { parseReply, parseSignatureBytes, parseVersion } from './protocol.ts';
@@ -241,7 +242,7 @@ export class ClamdEngine {
   async #asked(input: ScanInput, look: Look, signal: AbortSignal): Promise<{ answer: Answer; sent: number }> {
     try {
       const { answer, sent } = await this.#exchange(input, look, signal);
-      return { answer: answer.kind === 'clean' ? await qualify(look) : answer, sent };
+      return { answer: answer.kind === 'infected' ? answer : await qualify(answer, look), sent };
     } finally {
       look.close();
     }
@@ -274,8 +275,8 @@ export class ClamdEngine {
 /** Of an archive that is asked about member by member: its own form hides nothing. */
 const blind: Look = { push() {}, end: () => null, close() {} };
 
-async function qualify(look: Look): Promise<Answer> {
-  const reason = await look.end();
+async function qualify(answer: Exclude<Answer, { kind: 'infected' }>, look: Look): Promise<Answer> {
+  const reason = both(answer.kind === 'unscannable' ? answer.reason : null, await look.end());
   return reason === null ? { kind: 'clean' } : { kind: 'unscannable', reason };
 }
 

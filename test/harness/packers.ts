@@ -9,6 +9,10 @@ import type { ArchiverName, Archivers } from '../../scripts/parts/archivers.ts';
 export interface Packers extends AsyncDisposable {
   /** What the archiver writes to `into`, given the file `name` with this content in its folder. */
   pack(archiver: ArchiverName, args: readonly string[], into: string, data: Buffer): Promise<Buffer>;
+  /** What it writes to its output, however it ends; `prepare` puts there what it reads. */
+  attempt(archiver: ArchiverName, args: readonly string[], prepare: () => Promise<void>): Promise<Buffer>;
+  /** A file of theirs that may be written. */
+  readonly file: string;
   /** A program of this machine. */
   program(): Promise<Buffer>;
   /** What it writes to its output, given the content on its input. */
@@ -21,7 +25,7 @@ export const packedName = 'content/member.bin';
 export async function createPackers({ bin, env }: Archivers): Promise<Packers> {
   const folder = await mkdtemp(join(tmpdir(), 'pocketwarden-packers-'));
   let count = 0;
-  const run = async (archiver: ArchiverName, args: readonly string[], cwd: string, input: Buffer | string): Promise<Buffer> => {
+  const attempt = async (archiver: ArchiverName, args: readonly string[], cwd: string, input: Buffer | string) => {
     const child = spawn(bin[archiver], args, { cwd, env: { ...process.env, ...env }, stdio: ['pipe', 'pipe', 'pipe'] });
     const output: Buffer[] = [];
     const errors: Buffer[] = [];
@@ -30,8 +34,12 @@ export async function createPackers({ bin, env }: Archivers): Promise<Packers> {
     child.stdin.on('error', () => {});
     child.stdin.end(input);
     const [code] = await once(child, 'close');
-    if (code !== 0) throw new Error(`${archiver} ${args.join(' ')} ended with ${code}: ${Buffer.concat([...errors, ...output])}`);
-    return Buffer.concat(output);
+    return { code, output: Buffer.concat(output), errors: Buffer.concat(errors) };
+  };
+  const run = async (archiver: ArchiverName, args: readonly string[], cwd: string, input: Buffer | string): Promise<Buffer> => {
+    const { code, output, errors } = await attempt(archiver, args, cwd, input);
+    if (code !== 0) throw new Error(`${archiver} ${args.join(' ')} ended with ${code}: ${errors}${output}`);
+    return output;
   };
   return {
     async pack(archiver, args, into, data) {
@@ -40,6 +48,11 @@ export async function createPackers({ bin, env }: Archivers): Promise<Packers> {
       await writeFile(join(cwd, packedName), data);
       await run(archiver, args, cwd, `${packedName}\n`);
       return readFile(join(cwd, into));
+    },
+    file: join(folder, 'file'),
+    async attempt(archiver, args, prepare) {
+      await prepare();
+      return (await attempt(archiver, args, folder, '')).output;
     },
     program: () => readFile(bin.lzop),
     pipe: (archiver, args, data) => run(archiver, args, folder, data),

@@ -2,6 +2,8 @@ import { createInflateRaw, type InflateRaw, inflateRawSync } from 'node:zlib';
 import type { Budget } from './budget.ts';
 import type { Input, Walk } from './walk.ts';
 
+const largestChunk = 64 * 1024;
+
 export type Sink = (piece: Buffer) => void | Promise<void>;
 
 /** What a deflate stream unpacks to, in pieces, on another thread; nothing is gathered. */
@@ -18,7 +20,7 @@ export class Inflater {
   constructor(sink: Sink, budget: Budget) {
     this.#sink = sink;
     this.#budget = budget;
-    this.#stream = createInflateRaw({ chunkSize: 64 * 1024 });
+    this.#stream = createInflateRaw({ chunkSize: largestChunk });
     this.#stream.on('data', (piece: Buffer) => this.#pass(piece));
     this.#stream.on('error', (error) => this.#fail(error));
   }
@@ -92,14 +94,21 @@ export class Inflater {
 
 class BudgetSpent extends Error {}
 
-/** For what is small and there as a whole: null where it is damaged, does not fill its bytes exactly, or is too large for this. */
-export function inflateAtOnce(packed: Buffer): Buffer | 'large' | null {
+interface AtOnce {
+  readonly unpacked: Buffer;
+  /** How many of the bytes belonged to the stream. */
+  readonly packed: number;
+}
+
+/** For what is small and there as a whole. `large` where it unpacks to more than this is for; null where it is damaged or cut short. */
+export function inflateAtOnce(bytes: Buffer, expected: number): AtOnce | 'large' | null {
+  const chunkSize = Math.max(64, Math.min(expected, largestChunk));
   try {
-    const { buffer, engine } = inflateRawSync(packed, { maxOutputLength: 1024 * 1024, info: true }) as unknown as {
+    const { buffer, engine } = inflateRawSync(bytes, { chunkSize, maxOutputLength: 1024 * 1024, info: true }) as unknown as {
       buffer: Buffer;
       engine: { bytesWritten: number };
     };
-    return engine.bytesWritten === packed.length ? buffer : null;
+    return { unpacked: buffer, packed: engine.bytesWritten };
   } catch (thrown) {
     return (thrown as NodeJS.ErrnoException).code === 'ERR_BUFFER_TOO_LARGE' ? 'large' : null;
   }

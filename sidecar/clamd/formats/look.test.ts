@@ -28,10 +28,10 @@ describe('the first bytes', () => {
     ['RAR 4', rarOf('a', text), 'rar'],
     ['RAR 5', begins('Rar!\x1a\x07\x01\x00'), 'rar'],
     ['lzop', begins('894c5a4f000d0a1a0a', 'hex'), 'format'],
-    ['a Debian package', begins('!<arch>\ndebian-binary   '), 'format'],
-    ['rpm', begins('edabeedb', 'hex'), 'format'],
-    ['SquashFS', begins('hsqs'), 'format'],
-    ['an AppImage', begins('\x7fELF\x02\x01\x01\x00AI\x02'), 'format'],
+    ['a Debian package', begins('!<arch>\ndebian-binary   '), 'ar'],
+    ['rpm', begins('edabeedb', 'hex'), 'rpm'],
+    ['SquashFS', begins('hsqs'), 'squashfs'],
+    ['an AppImage', begins('\x7fELF\x02\x01\x01\x00AI\x02'), 'squashfs'],
     ['ACE', begins('1234567**ACE**'), 'format'],
   ])('mark %s', async (_, bytes, reason) => {
     for (const chunkLength of [1, 5, 1000]) expect(await lookAt(bytes, { chunkLength })).toBe(`unscannable:${reason}`);

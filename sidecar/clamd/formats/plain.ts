@@ -1,5 +1,6 @@
 import { crc32 } from 'node:zlib';
 import type { UnscannableReason } from '../../scan/model.ts';
+import { both } from './both.ts';
 import { ascii, begins, hex, isPartitioned } from './first-bytes.ts';
 import type { Look, LookContext } from './look.ts';
 import { Tail } from './tail.ts';
@@ -46,10 +47,10 @@ export class PlainLook implements Look {
 
   end(): UnscannableReason | null {
     // Windows puts next to nothing where clamd looks first, and everything into the UDF beside it.
-    if (this.#hasDescriptor('BEA01')) return 'unscannable:format';
-    if (this.#isDisk && !this.#hasDescriptor('CD001')) return 'unscannable:format';
+    if (this.#hasDescriptor('BEA01')) return 'unscannable:disk-image';
+    if (this.#isDisk && !this.#hasDescriptor('CD001')) return 'unscannable:disk-image';
     const bytes = this.#tail.bytes();
-    if (bytes.toString('latin1', bytes.length - trailerLength).startsWith(diskImageTrailer)) return 'unscannable:format';
+    if (bytes.toString('latin1', bytes.length - trailerLength).startsWith(diskImageTrailer)) return 'unscannable:disk-image';
     return this.#cargo?.reason ?? this.#judgeZip(bytes);
   }
 
@@ -76,15 +77,13 @@ export class PlainLook implements Look {
     if (directory === 'beyond') return 'unscannable:too-many-files';
     // The magic may stand in any data; only a directory that agrees with itself is one.
     if (typeof directory === 'string') return null;
-    return first(directory.entries);
+    return directory.entries.map(judge).reduce(both, null);
   }
 }
 
-function first(entries: readonly ZipEntry[]): UnscannableReason | null {
-  for (const { method, flags, packed } of entries) {
-    if (!isUnpacked(method, flags)) return 'unscannable:zip-method';
-    if (packed !== 0 && (packed === elsewhere || (flags & (flag.sizesFollow | flag.masked)) !== 0)) return 'unscannable:self-extracting';
-  }
+function judge({ method, flags, packed }: ZipEntry): UnscannableReason | null {
+  if (!isUnpacked(method, flags)) return 'unscannable:zip-method';
+  if (packed !== 0 && (packed === elsewhere || (flags & (flag.sizesFollow | flag.masked)) !== 0)) return 'unscannable:self-extracting';
   return null;
 }
 

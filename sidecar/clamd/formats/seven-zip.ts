@@ -1,4 +1,5 @@
 import type { UnscannableReason } from '../../scan/model.ts';
+import { both } from './both.ts';
 import type { Look } from './look.ts';
 import { unpackFirstOfLzma2, unpackLzma } from './lzma.ts';
 import { type Coder, type Folder, readSevenZipHeader, type Streams } from './seven-zip-header.ts';
@@ -51,7 +52,7 @@ export class SevenZipLook implements Look {
     if (start + length > this.#size) return 'unscannable:damaged';
     try {
       const streams = this.#streams(this.#at(start, length));
-      return streams?.folders.map(judge).find((reason) => reason !== null) ?? null;
+      return streams?.folders.map(judge).reduce(both, null) ?? null;
     } catch (thrown) {
       if (thrown instanceof RangeError) return 'unscannable:7z-method';
       throw thrown;

@@ -1,4 +1,5 @@
 import type { UnscannableReason } from '../../scan/model.ts';
+import { both } from './both.ts';
 import { type Look, type LookContext, lookInside } from './look.ts';
 import { blockLength, readTarHeader, type TarHeader } from './tar-header.ts';
 import { endOf, type Input, isZero, onlyZerosFollow, type Walk, WalkLook } from './walk.ts';
@@ -38,39 +39,52 @@ export class TarLook extends WalkLook {
 
 function* walkTar(input: Input, open: ((size: number) => Look) | null): Walk {
   let isUstar: boolean | null = null;
+  let reason: UnscannableReason | null = null;
   for (let members = 0; yield* input.more(); members++) {
-    if (members > mostMembers) return 'unscannable:too-many-files';
+    if (members > mostMembers) return both(reason, 'unscannable:too-many-files');
     const block = yield* input.take(blockLength);
-    if (block.length < blockLength) return 'unscannable:damaged';
     // Behind the end there may be padding; members that only some readers show may not.
-    if (isZero(block)) return (yield* onlyZerosFollow(input)) ? null : 'unscannable:damaged';
-    const header = readTarHeader(block);
-    if (header === null) return 'unscannable:damaged';
-    if (header === 'unclear') return 'unscannable:tar-form';
+    if (isZero(block)) return (yield* onlyZerosFollow(input)) ? reason : both(reason, 'unscannable:damaged');
+    const header = block.length < blockLength ? null : readTarHeader(block);
+    if (header === null) return both(reason, 'unscannable:damaged');
+    if (header === 'unclear') return both(reason, 'unscannable:tar-form');
     // clamd gives up at the first header of the other kind.
     isUstar ??= header.isUstar;
-    if (isUstar && !header.isUstar) return 'unscannable:damaged';
-    const reason = yield* readMember(input, header, open);
-    if (reason !== null) return reason;
+    if (isUstar && !header.isUstar) return both(reason, 'unscannable:damaged');
+    const { found, goesOn } = yield* readMember(input, header, open);
+    reason = both(reason, found);
+    if (!goesOn) return reason;
   }
-  return null;
+  return reason;
 }
 
-function* readMember(input: Input, header: TarHeader, open: ((size: number) => Look) | null): Walk {
+/** What stands against a member; where its own bounds are in doubt, nothing behind it can be read. */
+interface MemberFound {
+  readonly found: UnscannableReason | null;
+  readonly goesOn: boolean;
+}
+
+const stop = (found: UnscannableReason): MemberFound => ({ found, goesOn: false });
+const nothingFound: MemberFound = { found: null, goesOn: true };
+
+function* readMember(input: Input, header: TarHeader, open: ((size: number) => Look) | null): Walk<MemberFound> {
   const { type, size } = header;
-  if (type === sparse) return 'unscannable:tar-form';
-  if (withoutData.has(type)) return size === 0 ? null : 'unscannable:damaged';
+  if (type === sparse) return stop('unscannable:tar-form');
+  if (withoutData.has(type)) return size === 0 ? nothingFound : stop('unscannable:damaged');
   // Behind an empty one clamd jumps over the next header as well.
-  if (skipped.has(type) && size === 0) return 'unscannable:damaged';
-  if (type === 'x' || type === 'X' || type === 'g') return yield* readExtended(input, size);
+  if (skipped.has(type) && size === 0) return stop('unscannable:damaged');
+  if (type === 'x' || type === 'X' || type === 'g') {
+    const found = yield* readExtended(input, size);
+    return found === null ? nothingFound : stop(found);
+  }
   const padding = (blockLength - (size % blockLength)) % blockLength;
   const look = skipped.has(type) || open === null || size === 0 ? null : open(size);
   const passed = yield* input.pass(size, (piece) => look?.push(piece));
-  if (passed < size || (yield* input.take(padding)).length < padding) return 'unscannable:damaged';
-  if (look === null) return null;
-  const reason = yield* endOf(look);
+  if (passed < size || (yield* input.take(padding)).length < padding) return stop('unscannable:damaged');
+  if (look === null) return nothingFound;
+  const found = yield* endOf(look);
   look.close();
-  return reason;
+  return { found, goesOn: true };
 }
 
 /** clamd knows nothing of what stands here, so that it must not change which bytes a member has. */

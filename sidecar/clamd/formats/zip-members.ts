@@ -29,7 +29,7 @@ export interface ZipMembers {
   /** By offset in the file. */
   readonly found: Map<number, ZipMember>;
   /** Why the walk ended too early: there was more than anybody looks at. */
-  readonly excess: 'unscannable:too-many-files' | 'unscannable:too-large' | null;
+  readonly excess: 'unscannable:too-many-files' | 'unscannable:too-large' | 'unscannable:damaged' | null;
 }
 
 const localMagic = Buffer.from('PK\x03\x04', 'latin1');
@@ -39,6 +39,8 @@ const behindMembers = ['PK\x01\x02', 'PK\x05\x06', 'PK\x06\x08', 'PK\x06\x06'];
 const headerLength = 30;
 /** clamd stops at ten thousand members; those of stored archives inside may show as well. */
 const mostMembers = 100_000;
+/** The search behind a damaged one may come upon the same bytes again and again. */
+const mostDamaged = 16;
 /** Unpacked in one step: threads cost more than this. */
 const smallLength = 64 * 1024;
 
@@ -52,6 +54,7 @@ export function* walkZipMembers(input: Input, context: LookContext, current: { l
   const found = new Map<number, ZipMember>();
   const opener = context.levels > 0 ? new Opener(input, context, current) : null;
   let chained = true;
+  let damaged = 0;
   while (yield* input.more()) {
     if (found.size >= mostMembers) return { found, excess: 'unscannable:too-many-files' };
     const head = yield* input.peek(headerLength);
@@ -69,6 +72,7 @@ export function* walkZipMembers(input: Input, context: LookContext, current: { l
     const content = opener === null ? null : yield* opener.read(header);
     found.set(offset, { ...header, content });
     if (content?.reason === 'unscannable:too-large') return { found, excess: content.reason };
+    if (content?.reason === 'unscannable:damaged' && ++damaged > mostDamaged) return { found, excess: content.reason };
     if (content === null && saysLength(header)) yield* input.pass(header.packed, () => {});
     else if (content === null) chained = false;
   }
@@ -112,7 +116,7 @@ class Opener {
   *read(header: Header): Walk<ZipContent | null> {
     if ((header.flags & (flag.encrypted | flag.masked)) !== 0) return null;
     const known = saysLength(header);
-    if (header.method === method.deflate) return yield* known ? this.#deflated(header.packed) : this.#deflatedAndDescribed();
+    if (header.method === method.deflate) return yield* known ? this.#deflated(header) : this.#deflatedAndDescribed();
     if (header.method !== method.stored) return null;
     return yield* known ? this.#stored(header.packed) : this.#storedAndDescribed();
   }
@@ -123,11 +127,15 @@ class Opener {
     return yield* content.close(passed, passed < length);
   }
 
-  *#deflated(length: number): Walk<ZipContent> {
+  *#deflated({ packed: length, size }: Header): Walk<ZipContent> {
     if (length <= smallLength) {
-      const packed = yield* this.#input.peek(length);
-      const unpacked = packed.length < length ? null : inflateAtOnce(packed);
-      if (unpacked !== 'large') return yield* this.#small(packed, unpacked);
+      const bytes = yield* this.#input.peek(length);
+      const at = bytes.length < length ? null : inflateAtOnce(bytes, size);
+      if (at !== 'large') {
+        const content = yield* this.#unpacked(at?.unpacked ?? null);
+        this.#input.advance(bytes.length);
+        return yield* content.close(bytes.length, at?.packed !== length);
+      }
     }
     const content = this.#open(null);
     const packed = yield* this.#inflate(length, content);
@@ -135,23 +143,29 @@ class Opener {
     return yield* content.close(packed, packed < length);
   }
 
-  *#small(packed: Buffer, unpacked: Buffer | null): Walk<ZipContent> {
-    this.#context.budget.spend(unpacked?.length ?? 0);
-    const content = this.#open(unpacked?.length ?? 0);
-    if (unpacked !== null) {
-      const wait = content.push(unpacked);
-      if (wait !== undefined) yield wait;
-    }
-    this.#input.advance(packed.length);
-    return yield* content.close(packed.length, unpacked === null);
-  }
-
   *#deflatedAndDescribed(): Walk<ZipContent> {
-    const content = this.#open(null);
-    const packed = yield* this.#inflate(Number.POSITIVE_INFINITY, content);
+    const at = inflateAtOnce(this.#input.bytes.subarray(0, smallLength), smallLength);
+    let content: OpenContent;
+    let packed: number;
+    if (at === 'large' || at === null) {
+      content = this.#open(null);
+      packed = yield* this.#inflate(Number.POSITIVE_INFINITY, content);
+    } else {
+      content = yield* this.#unpacked(at.unpacked);
+      packed = at.packed;
+      this.#input.advance(packed);
+    }
     // Some leave it out, or write another: then the directory has the last word.
     this.#input.advance(descriptorLength(yield* this.#input.peek(28), content, packed) ?? 0);
     return yield* content.close(packed, false);
+  }
+
+  *#unpacked(bytes: Buffer | null): Walk<OpenContent> {
+    this.#context.budget.spend(bytes?.length ?? 0);
+    const content = this.#open(bytes?.length ?? 0);
+    const wait = bytes === null ? undefined : content.push(bytes);
+    if (wait !== undefined) yield wait;
+    return content;
   }
 
   *#inflate(length: number, content: OpenContent): Walk<number> {

@@ -1,4 +1,5 @@
 import type { UnscannableReason } from '../../scan/model.ts';
+import { both } from './both.ts';
 import type { Look, LookContext } from './look.ts';
 import { Tail } from './tail.ts';
 import { WalkLook } from './walk.ts';
@@ -50,22 +51,22 @@ export class ZipLook implements Look {
     if (directory === 'beyond') return 'unscannable:too-many-files';
     // Its numbers are true only from another first byte; clamd counts from this one.
     if (directory.shift !== 0) return 'unscannable:damaged';
-    return this.#firstReason(directory.entries);
+    return this.#allReasons(directory.entries);
   }
 
-  #firstReason(entries: readonly ZipEntry[]): UnscannableReason | null {
+  #allReasons(entries: readonly ZipEntry[]): UnscannableReason | null {
     const { found } = this.#members;
     const listed = new Set<number>();
+    let reason: UnscannableReason | null = null;
     for (const entry of entries) {
       listed.add(entry.localOffset);
-      const reason = judge(entry, found.get(entry.localOffset));
-      if (reason !== null) return reason;
+      reason = both(reason, judge(entry, found.get(entry.localOffset)));
     }
     for (const [offset, member] of found) {
       // Readers that go from member to member would show what the directory hides.
-      if (member.chained && !listed.has(offset)) return 'unscannable:damaged';
+      if (member.chained && !listed.has(offset)) return both(reason, 'unscannable:damaged');
     }
-    return null;
+    return reason;
   }
 }
 
@@ -80,5 +81,5 @@ function judge(entry: ZipEntry, member: ZipMember | undefined): UnscannableReaso
 }
 
 function judgeContent(entry: ZipEntry, { packed, size, crc, reason }: NonNullable<ZipMember['content']>): UnscannableReason | null {
-  return packed === entry.packed && size === entry.size && crc === entry.crc ? reason : (reason ?? 'unscannable:damaged');
+  return packed === entry.packed && size === entry.size && crc === entry.crc ? reason : both(reason, 'unscannable:damaged');
 }
