@@ -1,16 +1,21 @@
 /** Why a build ends otherwise than well. Each message is a sentence with the next step. */
 import type { Outcome } from './model.ts';
 
+/** How the program that was running ended; null both where none was. */
+interface ProgramEnded {
+  readonly exitCode: number | null;
+  readonly signal: string | null;
+}
+
+const NO_PROGRAM: ProgramEnded = { exitCode: null, signal: null };
+
 /** A step that did not do what it must. */
 export class BuildFailure extends Error {
   override readonly name = 'BuildFailure';
   readonly exitCode: number | null;
   readonly signal: string | null;
 
-  constructor(
-    message: string,
-    ended: { readonly exitCode: number | null; readonly signal: string | null } = { exitCode: null, signal: null },
-  ) {
+  constructor(message: string, ended: ProgramEnded = NO_PROGRAM) {
     super(message);
     this.exitCode = ended.exitCode;
     this.signal = ended.signal;
@@ -21,10 +26,17 @@ export class BuildFailure extends Error {
 export class BuildStopped extends Error {
   override readonly name = 'BuildStopped';
   readonly outcome: Exclude<Outcome, 'succeeded' | 'died'>;
+  readonly ended: ProgramEnded;
 
-  constructor(outcome: BuildStopped['outcome'], message: string) {
+  constructor(outcome: BuildStopped['outcome'], message: string, ended: ProgramEnded = NO_PROGRAM) {
     super(message);
     this.outcome = outcome;
+    this.ended = ended;
+  }
+
+  /** The same, once the program that ran has ended by it. */
+  after(ended: ProgramEnded): BuildStopped {
+    return new BuildStopped(this.outcome, this.message, ended);
   }
 }
 

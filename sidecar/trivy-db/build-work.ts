@@ -57,8 +57,8 @@ export async function workOn(parts: WorkParts, work: Work): Promise<void> {
   try {
     await limited(parts, work, reached);
   } catch (error) {
-    // What is aborted fails in many ways; the reason is one.
-    thrown = work.stop.signal.aborted ? work.stop.signal.reason : error;
+    // What is aborted fails in many ways; the reason is one, and a program that it ended says how.
+    thrown = work.stop.signal.aborted && !(error instanceof BuildStopped) ? work.stop.signal.reason : error;
   }
   reached.isDiskShort ||= codeOf(thrown) === 'ENOSPC';
   try {
@@ -142,7 +142,7 @@ async function finish({ stores, events }: WorkParts, running: RunningBuild, thro
   // First the folder: where the disk is full, the record needs its room.
   await stores.publications.remove(running.id).catch((error) => events.failed('the folder of a build could not be removed', error));
   if (isDiskShort) running.shortenLog();
-  if (thrown instanceof BuildStopped) await running.finish(thrown.outcome, thrown.message, { exitCode: null, signal: null });
+  if (thrown instanceof BuildStopped) await running.finish(thrown.outcome, thrown.message, thrown.ended);
   else if (thrown instanceof BuildFailure)
     await running.finish('failed', thrown.message, { exitCode: thrown.exitCode, signal: thrown.signal });
   else {

@@ -35,6 +35,7 @@ export interface BuildRecord {
   readonly outcome: Outcome | null;
   /** A sentence with the next step; null unless it ended otherwise than well. */
   readonly error: string | null;
+  /** With `signal`: of the program that a failure, a cancel or a limit ended last; null both where none ran. */
   readonly exitCode: number | null;
   readonly signal: string | null;
   /** Of its log. */

@@ -2,7 +2,7 @@
 import { readFileSync, writeFileSync } from 'node:fs';
 import { readFile, rm } from 'node:fs/promises';
 import { hostname } from 'node:os';
-import { BuildFailure } from './build-error.ts';
+import { BuildFailure, BuildStopped } from './build-error.ts';
 import { childEnvironment } from './child-environment.ts';
 import { processStat } from './process-identity.ts';
 import { runProgram } from './run-program.ts';
@@ -50,6 +50,7 @@ export function programsOf(childFile: string, line: (text: string, cutBytes: num
       throw new BuildFailure(`${why.replaceAll(program, name)} ${advice}`);
     });
     await rm(childFile, { force: true });
+    if (signal.reason instanceof BuildStopped) throw signal.reason.after(ended);
     signal.throwIfAborted();
     if (ended.exitCode === 0) return;
     const how = ended.exitCode === null ? `was ended by ${ended.signal}` : `ended with exit code ${ended.exitCode}`;

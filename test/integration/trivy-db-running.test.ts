@@ -47,7 +47,9 @@ describe('a build under way', () => {
     await builder.cancel('bob');
     expect(await isGone('leader')).toBe(true);
     expect(await isGone('child')).toBe(true);
-    expect(await builder.build(id)).toMatchObject({ outcome: 'cancelled', error: expect.stringContaining('bob cancelled it') });
+    const record = await builder.build(id);
+    expect(record).toMatchObject({ outcome: 'cancelled', error: expect.stringContaining('bob cancelled it') });
+    expect(record).toMatchObject({ exitCode: null, signal: 'SIGTERM', phases: [{}, { name: 'build', exitCode: null, signal: 'SIGTERM' }] });
     const log = await running.role.logs.of(id);
     const lines = (await log!.read(1, 1000)).map(({ text }) => text).join('\n');
     expect(lines).toContain('The build was cancelled.');
@@ -76,7 +78,7 @@ describe('a build under way', () => {
     const isPacking = async () => ((await builder.state()).running?.phases.at(-1)?.progress ?? 0) > 0;
     await eventually('it packs', async () => (await builder.state()).running?.phases.at(-1)?.name === 'compress' && isPacking(), 20_000);
     await builder.cancel('bob');
-    expect(await builder.build(id)).toMatchObject({ outcome: 'cancelled' });
+    expect(await builder.build(id)).toMatchObject({ outcome: 'cancelled', exitCode: null, signal: null });
     expect(await readdir(join(folders.outputDir, 'builds'))).toEqual([]);
   });
 
