@@ -38,6 +38,7 @@ function reshaping(before: core.Collection, next: core.Collection): string | nul
     const field = before.fields.getByName(name);
     const kept = field && next.fields.getById(field.getId());
     if (field && (!kept || kept.getName() !== name)) return `its field ${name} cannot be renamed or removed`;
+    if (field && kept && kindOf(kept) !== kindOf(field)) return `its field ${name} cannot be made another`;
   }
   const indexes = [...next.indexes].join('\n');
   const lost = own.indexes.find((name) => !indexes.includes(`\`${name}\``));
@@ -47,4 +48,9 @@ function reshaping(before: core.Collection, next: core.Collection): string | nul
 /** An agent is a login for scanners: whoever has stolen its password must not be able to make it theirs. */
 export function refuseAgentChange(_e: core.RecordRequestEmailChangeRequestEvent): void {
   throw new ForbiddenError('Agents are changed by superusers alone.');
+}
+
+/** An import may point a relation elsewhere, which an edit may not: the gate would take other records for the builds. */
+function kindOf(field: core.Field): string {
+  return `${field.type()} ${(field as core.RelationField).collectionId ?? ''}`;
 }
