@@ -5,6 +5,8 @@ import { setTimeout as sleep } from 'node:timers/promises';
 /** What happens to connections made from now on; those open keep the behaviour they began with. */
 export type Behaviour =
   | { readonly kind: 'pass' }
+  /** As `pass`, and `seen` is told when these bytes come from the client; on 'hang' nothing goes either way from then on. */
+  | { readonly kind: 'watch'; readonly for: string; readonly seen: (bytes: string) => 'pass' | 'hang' }
   /** Nobody listens. */
   | { readonly kind: 'refuse' }
   /** Reset once so many bytes have come from the client. */
@@ -101,6 +103,8 @@ function handle(client: Socket, behaviour: Behaviour, connect: () => Socket): vo
   switch (behaviour.kind) {
     case 'pass':
       return pass(client, connect());
+    case 'watch':
+      return watch(client, connect(), behaviour);
     case 'refuse':
       client.destroy();
       return;
@@ -130,6 +134,35 @@ function pass(client: Socket, upstream: Socket): void {
   upstream.pipe(client);
   client.once('close', () => upstream.destroy());
   upstream.once('close', () => client.destroySoon());
+}
+
+/** `for` is a regular expression; what it matches must come within two neighbouring reads. */
+function watch(client: Socket, upstream: Socket, { for: wanted, seen }: Extract<Behaviour, { kind: 'watch' }>): void {
+  const pattern = new RegExp(wanted);
+  let before = '';
+  let isHanging = false;
+  client.on('data', (chunk: Buffer) => {
+    if (isHanging) return;
+    const text = chunk.toString('latin1');
+    const match = pattern.exec(before + text)?.[0];
+    before = match === undefined ? text : '';
+    if (!upstream.write(chunk)) {
+      client.pause();
+      upstream.once('drain', () => client.resume());
+    }
+    if (match !== undefined) isHanging = seen(match) === 'hang';
+  });
+  client.once('end', () => upstream.end());
+  upstream.on('data', (chunk: Buffer) => {
+    if (!isHanging) client.write(chunk);
+  });
+  upstream.once('end', () => {
+    if (!isHanging) client.end();
+  });
+  client.once('close', () => upstream.destroy());
+  upstream.once('close', () => {
+    if (!isHanging) client.destroySoon();
+  });
 }
 
 function afterBytes(client: Socket, bytes: number, act: () => void): void {
