@@ -60,8 +60,8 @@ export const schedules: fc.Arbitrary<Schedule> = fc.record({
   events: fc.array(event, { maxLength: 12 }),
 });
 
-/** Rejects with what was not as it must be. */
-export async function play(schedule: Schedule): Promise<void> {
+/** Answers the checks as they are in the end. Rejects with what was not as it must be. */
+export async function play(schedule: Schedule): Promise<readonly Row[]> {
   const time = new SimulatedTime();
   const random = new Random(schedule.seed);
   const pocketbase = new SimulatedPocketBase(MAX_RETRIES, () => time.now(), random);
@@ -96,7 +96,9 @@ export async function play(schedule: Schedule): Promise<void> {
   if (broken.length > 0) throw new InvariantError(broken.join('; '));
   if (!isQuiet) throw new InvariantError(`it never came to rest: ${JSON.stringify([...pocketbase.rows.values()])}`);
   const troubles = schedule.events.filter(({ kind }) => isTrouble(kind)).length;
-  for (const row of pocketbase.rows.values()) judge(row, troubles);
+  const rows = [...pocketbase.rows.values()];
+  for (const row of rows) judge(row, troubles);
+  return rows;
 }
 
 function strike(
