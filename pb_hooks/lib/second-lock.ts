@@ -5,6 +5,7 @@
 import { buildsCollectionId, HISTORY } from './checks.ts';
 import { appendHistory, READABLE_ENTRY } from './history.ts';
 import { BUILD_IS_OPEN, lockedRule, type ReadRule, type Rule, readRule, VIEWED_BUILD_IS_OPEN } from './lock-rule.ts';
+import { gateMode } from './settings.ts';
 
 export interface LockChange {
   collection: string;
@@ -67,9 +68,12 @@ export function lockOff(tx: CoreApp): LockChange[] {
   return changes;
 }
 
-/** Where the second lock is on and does not hold everything that it could, in a sentence. Asks no more than what PocketBase keeps in memory. */
+/** Where the second lock is on and does not hold everything that it could, or more than the gate is told to, in a sentence. Asks no more than what PocketBase keeps in memory. */
 export function secondLockProblem(app: CoreApp): string | null {
   const builds = app.findCachedCollectionByNameOrId(buildsCollectionId(app));
+  if (gateMode() !== 'enforce' && readRule(ruleOf(builds), BUILD_IS_OPEN).lock === 'ours') {
+    return 'The second lock is on and keeps closed builds shut all the same. "av-lock off" takes it off.';
+  }
   const open = fileFieldsOf(builds).filter((field) => !field.protected);
   if (readRule(ruleOf(builds), BUILD_IS_OPEN).lock === 'none' || open.length === 0) return null;
   return `The second lock is on and leaves out ${open.map(({ name }) => `${builds.name}.${name}`).join(', ')}: run "av-lock on" again.`;

@@ -1,5 +1,5 @@
 /** The second lock of the `app_builds` that we create: on by itself, and of no hindrance to a guest once a build is open. */
-import { rm } from 'node:fs/promises';
+import { readdir, rm } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it } from 'vitest';
 import { type Build, download, upload } from '../harness/builds.ts';
@@ -21,11 +21,20 @@ describe('our own app_builds', () => {
       expect((await fetch(`${pb.url}/api/collections/app_builds/records/${shut.id}`)).status).toBe(200);
     };
     await expectBoth();
+    // PocketBase has not so much as opened the image of the closed one.
+    const stored = await readdir(join(pb.dir, 'pb_data/storage'), { recursive: true });
+    expect(stored.filter((path) => path.includes('thumbs_')).every((path) => path.includes(open.id))).toBe(true);
+    expect(stored.some((path) => path.includes(`${open.id}/thumbs_`))).toBe(true);
     const status = await fetch(`${pb.url}/api/av/builds/${shut.id}`);
     expect(await status.json()).toMatchObject({ status: 'pending', open: false });
     // What core lets a superuser do the gate still refuses, and so it is that says why.
     const query = `?token=${await pb.client.files.getToken()}`;
     expect(await download(pb, shut, { query })).toMatchObject({ status: 403, code: 'scan_pending' });
+    await pb.kill('SIGTERM');
+    pb.setEnv({ AV_GATE: 'off' });
+    await pb.restart();
+    await expectBoth();
+    expect((await pb.client.send('/api/av/health', {})).problems.join()).toContain('keeps closed builds shut all the same');
     await withoutHooks(pb);
     await expectBoth();
     expect((await download(pb, shut, { query })).status).toBe(200);
