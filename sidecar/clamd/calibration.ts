@@ -1,9 +1,8 @@
 /** What an engine really looks at, measured with questions that cost a few kilobytes: whatever its clamd.conf says. */
 import { ScanError } from '../scan/errors.ts';
 import type { EngineLimits } from '../scan/model.ts';
-import { type AskEngine, beyondAnyDepth, beyondAnySize, type Fault, freshNonce, largestCanaryBytes } from './canary.ts';
+import { type AskEngine, answered, beyondAnyDepth, beyondAnySize, type Fault, freshNonce, largestCanaryBytes } from './canary.ts';
 import { hollowTar, hollowTarBytes, nestedZip } from './payloads.ts';
-import { parseReply } from './protocol.ts';
 
 /** The largest file that an engine with these limits looks at. */
 export function wholeBytes({ stream, scan }: EngineLimits): number {
@@ -82,12 +81,12 @@ function isMaxScanSize(reply: string): boolean {
   return reply.includes('.MaxScanSize ');
 }
 
-function sizeReply(ask: AskEngine, claimed: number): Promise<string> {
-  return ask(hollowTar(claimed, freshNonce()));
+async function sizeReply(ask: AskEngine, claimed: number): Promise<string> {
+  return (await answered(ask, hollowTar(claimed, freshNonce()))).reply;
 }
 
 async function follows(ask: AskEngine, depth: number): Promise<boolean> {
-  return parseReply(await ask(nestedZip(depth, Buffer.from(freshNonce())))).kind === 'clean';
+  return (await answered(ask, nestedZip(depth, Buffer.from(freshNonce())))).answer.kind === 'clean';
 }
 
 /** The largest number in [low, high) that fits, where `low` is known to and `high` is known not to. `guess` saves the search when right. */

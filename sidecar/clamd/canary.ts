@@ -3,6 +3,7 @@
  * they did not look at; only these prove that an engine detects, looks into archives and says when it could not.
  */
 import { randomBytes } from 'node:crypto';
+import { ScanError } from '../scan/errors.ts';
 import type { Answer, UnscannableReason } from '../scan/model.ts';
 import { eicar } from './eicar.ts';
 import { hollowTar, nestedZip, rarOf, zipOf } from './payloads.ts';
@@ -110,8 +111,8 @@ export async function askCanaries(ask: AskEngine): Promise<readonly Fault[]> {
   for (const { name, payload, judge } of canaries) {
     // What misses EICAR misses it in archives too, and may look into them all the same.
     if (name === 'eicar-in-zip' && failed('eicar')) continue;
-    const reply = await ask(payload(freshNonce()));
-    const complaint = judge(parseReply(reply));
+    const { reply, answer } = await answered(ask, payload(freshNonce()));
+    const complaint = judge(answer);
     if (complaint !== null) faults.push({ canary: name, ...complaint, reply });
     // The answers to come would only blame settings that may well be right.
     if (failed('benign') || failed('eicar-in-zip')) break;
@@ -127,7 +128,16 @@ export function speaksOfLimits(faults: readonly Fault[]): boolean {
 
 /** Whether this build of ClamAV unpacks RAR: Debian's does not. */
 export async function unpacksRar(ask: AskEngine): Promise<boolean> {
-  return isRealFinding(parseReply(await ask(rarOf(`${freshNonce()}.com`, eicar()))));
+  return isRealFinding((await answered(ask, rarOf(`${freshNonce()}.com`, eicar()))).answer);
+}
+
+/** @throws ScanError `engine-unavailable` where it ran out of time: that is no answer, and so no wrong one. */
+export async function answered(ask: AskEngine, payload: Buffer): Promise<{ reply: string; answer: Answer }> {
+  const reply = await ask(payload);
+  const answer = parseReply(reply);
+  if (isUnscannable(answer, 'unscannable:too-slow'))
+    throw new ScanError('engine-unavailable', 'it takes longer than MaxScanTime for a few kilobytes: set MaxScanTime 300000');
+  return { reply, answer };
 }
 
 /** For logs and /readyz: each fault once, with what mends it. */

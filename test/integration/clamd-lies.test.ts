@@ -11,6 +11,7 @@ import { eicar } from '../harness/eicar.ts';
 import { type RunningPool, startPool } from '../harness/engine-pool.ts';
 import { eventually } from '../harness/eventually.ts';
 import { writeDaily } from '../harness/official-set.ts';
+import { startTcpProxy } from '../harness/tcp-proxy.ts';
 
 const never = new AbortController().signal;
 const often = { canaryIntervalMs: 100, maxSignatureAgeMs: 7 * 86_400_000 };
@@ -188,6 +189,14 @@ describe('no lie', () => {
     expect(kinds(running)).not.toContain('engine-lied');
   });
 
+  it('is an engine that runs out of time', async () => {
+    await using clamd = await startClamd({ conf: { MaxScanTime: '1' } });
+    await using running = startPool([clamd.address], often);
+    await eventually('it was asked', () => running.pool.state().find((each) => each.why !== 'not asked yet'));
+    await eventually('it says so', () => state(running).why?.includes('set MaxScanTime'));
+    expect(lies(running)).toEqual([]);
+  });
+
   it('is a set that is too old', async () => {
     await using clamd = await startClamd();
     await writeDaily(clamd.database, 27_000, new Date(Date.now() - 8 * 86_400_000));
@@ -196,6 +205,33 @@ describe('no lie', () => {
     await eventually('it says so', () => running.pool.state()[0]?.why?.includes('192 hours old'));
     expect(kinds(running)).toEqual(['engine-down']);
   });
+});
+
+it('calls nothing clean between other signatures and their proof', async () => {
+  await using clamd = await startClamd();
+  await writeDaily(clamd.database, 27_000);
+  await reload(clamd);
+  await using proxy = await startTcpProxy(clamd.address);
+  await using running = startPool([proxy.address], { ...often, stallMs: 20_000 });
+  await running.pool.ready(never);
+  const unproved = Promise.withResolvers<void>();
+  async function* bytes() {
+    yield Buffer.alloc(1000, 'harmless ');
+    await unproved.promise;
+    yield Buffer.alloc(1000, 'harmless ');
+  }
+  const scan = running.pool.scan({ size: 2000, bytes: bytes() }, never);
+  scan.catch(() => {});
+  // The questions of the next round take so long that its middle can be seen.
+  await proxy.behave({ kind: 'replace', reply: (whole) => whole, dripMs: 4 });
+  await writeDaily(clamd.database, 27_001);
+  await reload(clamd);
+  await eventually('the new number is seen', () => state(running).why?.includes('loaded other signatures'));
+  unproved.resolve();
+  await expect(scan).rejects.toMatchObject({ code: 'engine-unavailable' });
+  await eventually('the new set is proved', () => state(running).ready, 30_000);
+  expect((await running.pool.scan(inputOf(Buffer.from('harmless')), never)).engine.signatures).toBe(27_001);
+  expect(lies(running)).toEqual([]);
 });
 
 it('answers rightly or not at all while it loads one set after the other', async () => {
