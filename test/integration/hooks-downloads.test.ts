@@ -1,11 +1,13 @@
 /** How often a build was downloaded, and what the record says of one in which something is found after it was open. */
+import { readdir } from 'node:fs/promises';
 import { request as rawRequest } from 'node:http';
+import { join } from 'node:path';
 import Client from 'pocketbase';
 import { afterAll, beforeAll, describe, expect, it } from 'vitest';
 import type { BuildAnswer, ClaimedCheck, HealthAnswer, SettleItem } from '../../pb_hooks/lib/wire.ts';
 import { type Build, checkOf, claim, clean, clearAll, download, form, infected, settle, upload } from '../harness/builds.ts';
 import { eventually } from '../harness/eventually.ts';
-import { type RunningPocketBase, startPocketBase } from '../harness/pocketbase.ts';
+import { preparePocketBase, type RunningPocketBase, servePocketBase, startPocketBase } from '../harness/pocketbase.ts';
 
 /** The smallest picture there is, so that PocketBase can make a thumbnail of it. */
 const png = Uint8Array.from(
@@ -167,4 +169,21 @@ describe('downloads', () => {
     expect((await range(build, `bytes=${got}-`)).status).toBe(206);
     expect(await counted(build)).toBe(1);
   });
+});
+
+it('counts what an older version opened from its verdict on', async () => {
+  const folder = await preparePocketBase();
+  const build = await (async () => {
+    const older = await servePocketBase(folder);
+    const made = await upload(older, { a: 'a' });
+    await clearAll(older);
+    await older.stop({ keep: true });
+    return made;
+  })();
+  const later = (await readdir(join(folder.dir, 'pb_migrations'))).filter((name) => name >= '9000000006');
+  expect(await folder.run(['migrate', 'down', String(later.length)], 'y\n')).toMatchObject({ code: 0 });
+  await using pb = await servePocketBase(folder);
+  const { scan_time: scanTime, opened_at: openedAt, open, downloads } = await checkOf(pb, build);
+  expect({ open, openedAt, downloads }).toEqual({ open: true, openedAt: scanTime, downloads: 0 });
+  expect(scanTime).toMatch(/^20/);
 });

@@ -157,6 +157,20 @@ describe('a policy', () => {
     expect(await pb.client.send('/api/av/history/verify', { query: { after: 0 } })).toMatchObject({ ok: true });
   });
 
+  it('shuts what it opened also where nothing can be put on record, and makes up for that later', async () => {
+    await restartedWith('zstd');
+    const build = await judged({ a: 'a' }, judge({ a: zstd }));
+    pb.setEnv({ AV_HISTORY_KEY: '' });
+    await restartedWith('');
+    await pb.client.crons.run('av-sweep');
+    expect(await download(pb, build)).toMatchObject(closed);
+    pb.setEnv({ AV_HISTORY_KEY: 'test history key' });
+    await restartedWith('');
+    await sweep();
+    await eventually('the release is taken back', async () => (await checkOf(pb, build))['released_by'] === '');
+    expect((await historyOf(build)).at(-1)).toMatchObject({ event: 'revoked', by: 'policy:zstd', wasOpen: true });
+  });
+
   it('that names no format allows nothing by it, and the health route says which there are', async () => {
     await restartedWith('zst,all,lz4');
     const { problems } = await pb.client.send('/api/av/health', {});
