@@ -89,8 +89,11 @@ describe('a broken history', () => {
     for (const restart of [1, 2]) {
       const folder = await newFolder();
       const stop = new AbortController();
-      const running = watchOf(pb, folder, outbox, logged).run(stop.signal);
+      const watch = watchOf(pb, folder, outbox, logged);
+      const running = watch.run(stop.signal);
       await eventually(`it is told, start ${restart}`, async () => asked >= 2 + restart && (await kept()).length > 0);
+      const what = expect.stringContaining('The scan history is broken: entry 2 does not verify');
+      expect(watch.attention()).toContainEqual(expect.objectContaining({ tone: 'bad', what }));
       stop.abort();
       await running;
     }

@@ -1,6 +1,6 @@
 /** An older database under the journal of closings: what was found since is closed before anything is served. */
 import { createHmac } from 'node:crypto';
-import { appendFile, cp, mkdir, readFile, rm, symlink, truncate, writeFile } from 'node:fs/promises';
+import { appendFile, cp, mkdir, readFile, rm, stat, symlink, truncate, writeFile } from 'node:fs/promises';
 import { join } from 'node:path';
 import { describe, expect, it, onTestFinished } from 'vitest';
 import type { HealthAnswer } from '../../pb_hooks/lib/wire.ts';
@@ -321,6 +321,23 @@ describe('the journal of closings', () => {
     await sweep(pb);
     await eventually('the journal is made again', async () => (await linesOf(pb).catch(() => [])).some((each) => each.build === build.id));
     expect(await aboutJournal(pb)).toEqual([expect.stringContaining('There was no journal')]);
+  });
+
+  it('is folded by the sweep once it is large, and forgets nothing by that', async () => {
+    const pb = await started();
+    const build = await cleared(pb);
+    await rescan(pb, build, infected);
+    const [, closing] = (await linesOf(pb)) as [object, { seq: number; hash: string }];
+    await sweep(pb);
+    await eventually('the journal has the last row', async () => (await linesOf(pb)).some(({ kind, seq }) => kind === 'head' && seq === 3));
+    await appendFile(journalOf(pb), line(closing).repeat(Math.ceil(8_388_608 / line(closing).length)));
+    await upload(pb, { 'a.txt': 'more' });
+    await clearAll(pb);
+    await sweep(pb);
+    await eventually('it is small', async () => (await stat(journalOf(pb))).size < 10_000);
+    await eventually('it goes on', async () => (await linesOf(pb)).some(({ kind, seq }) => kind === 'head' && seq === 4));
+    expect((await linesOf(pb)).filter(({ kind }) => kind === 'closed')).toEqual([closing]);
+    expect(await aboutJournal(pb)).toEqual([]);
   });
 
   it('is made from the history where there was none, as after an upgrade', async () => {
