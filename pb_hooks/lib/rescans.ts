@@ -27,7 +27,10 @@ function knownSignatures(app: CoreApp): number | null {
   return known ? Number(known) : null;
 }
 
-/** Of the sweep: makes young builds due after a change of signatures, and older ones whose interval has ended, as far as there is room. */
+/**
+ * Of the sweep: makes young builds due after a change of signatures, and older ones whose interval has ended, as far as there is room.
+ * A verdict by the older set that is stored after that, since its scan was under way, waits for the end of its first interval, a day.
+ */
 export function scheduleRescans(app: CoreApp): void {
   const known = knownSignatures(app);
   if (known === null) return;
