@@ -115,6 +115,27 @@ describe('on real parts', () => {
     expect(await all.evaluate((box: { indeterminate: boolean }) => box.indeterminate)).toBe(true);
   });
 
+  it('has many scanned again that have something in common, by one decision', async () => {
+    const builds = [await infected(), await infected()];
+    const before = await Promise.all(builds.map((build) => checkOf(stack.pb, build)));
+    await using open = await browser.page({ baseUrl: stack.sidecar.url, expects: [/422/] });
+    const { page } = open;
+    await logIn(page);
+    await page.getByRole('link', { name: 'Scan many again' }).click();
+    await page.getByLabel('Why?').fill('newer signatures');
+    await page.getByRole('button', { name: 'Scan these builds again' }).click();
+    await page.getByText('Say which builds, or tick').waitFor();
+    await page.getByLabel('State').selectOption('Infected');
+    await expectAccessible(page);
+    await screenshot(page, 'checks-rescan-many');
+    await page.getByRole('button', { name: 'Scan these builds again' }).click();
+    await page.getByRole('heading', { name: 'will be scanned again' }).waitFor();
+    await eventually('both are judged anew', async () => {
+      const after = await Promise.all(builds.map((build) => checkOf(stack.pb, build)));
+      return after.every((check, i) => check.status === 'infected' && check['scan_time'] !== before[i]!['scan_time']);
+    });
+  });
+
   it('shows how far a scan is and who comes next, while the engine takes its time', async () => {
     await using open = await browser.page({ baseUrl: stack.sidecar.url });
     const { page } = open;

@@ -16,6 +16,7 @@ import { carryOut, type OrderResult } from './decisions.ts';
 import { detailBody, detailTitle } from './detail.ts';
 import { listBody } from './list.ts';
 import { whyNotChange } from './permission.ts';
+import { askForRescans, readRescanForm, rescanBody, rescanDone, rescanProblem } from './rescan-many.ts';
 import type { RunningScan } from './scanner-api.ts';
 import { progressOf, RunningScans } from './scans.ts';
 import type { Surroundings } from './state-line.ts';
@@ -48,6 +49,8 @@ export function createChecksPages(parts: ChecksPagesParts): ChecksPages {
       app.get('/checks', pages.guarded(pages.list));
       app.get('/checks/confirm', pages.guarded(pages.confirm));
       app.get('/checks/charts', pages.guarded(pages.charts));
+      app.get('/checks/rescan', pages.guarded(pages.rescan));
+      app.post('/checks/rescan', pages.guarded(pages.rescanMany));
       app.get('/checks/stats.json', pages.stats);
       app.get('/checks/actions', (c) => c.redirect('/checks', 303));
       app.post('/checks/actions', pages.guarded(pages.act));
@@ -136,6 +139,31 @@ class Pages {
     const builds = new Map(checks.map(({ id, build }) => [id, build]));
     const isAllWell = results.every(({ outcome }) => outcome === 'done' || outcome === 'was-so');
     return await c.get('show')({ ...common, title: 'Done', body: resultBody(decision, results, builds) }, isAllWell ? 200 : 409);
+  };
+
+  readonly rescan: Handler = async (c) => {
+    const given = readRescanForm({});
+    const body = rescanBody({ given, csrf: csrfField(c), whyNotChange: whyNotChange(c.get('operator')), problem: null });
+    return await c.get('show')({ ...common, title: 'Scan many again', body });
+  };
+
+  readonly rescanMany: Handler = async (c) => {
+    const operator = c.get('operator');
+    const given = readRescanForm(await c.req.parseBody());
+    const why = whyNotChange(operator);
+    const refuse = async (problem: string | null) => {
+      const body = rescanBody({ given, csrf: csrfField(c), whyNotChange: why, problem });
+      return await c.get('show')({ ...common, title: 'Scan many again', body }, 422);
+    };
+    const problem = rescanProblem(given) ?? reasonProblem(given.reason);
+    if (why !== null || operator.pocketbaseToken === null || problem !== null) return await refuse(problem);
+    try {
+      const answer = await askForRescans(this.#parts.pocketbaseUrl, operator.pocketbaseToken, given);
+      this.#parts.log.info({ event: 'rescans-asked', operator: operator.name, ...answer }, 'an operator had many builds scanned again');
+      return await c.get('show')({ ...common, title: 'Done', body: rescanDone(answer) });
+    } catch (thrown) {
+      return await refuse(thrown instanceof Error ? thrown.message : String(thrown));
+    }
   };
 
   readonly charts: Handler = async (c) => {

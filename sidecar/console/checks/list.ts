@@ -30,7 +30,7 @@ const tabWords: Readonly<Record<TabName, string>> = {
 
 export function listBody(view: ListView): Html {
   const { query, overview, page } = view;
-  return html`<div class="page-head"><h1>Checks</h1><p class="actions"><a class="button" href="/checks/charts">Charts</a></p></div>
+  return html`<div class="page-head"><h1>Checks</h1><p class="actions"><a class="button" href="/checks/rescan">Scan many again…</a><a class="button" href="/checks/charts">Charts</a></p></div>
 ${searchForm(view)}
 <nav class="filters" aria-label="Checks by state">${tabs.map((tab) => tabLink(tab, query, overview.counts[tab]))}</nav>
 ${page.rows.length === 0 ? emptyState(view) : table(view)}
