@@ -4,10 +4,22 @@ import type { EngineInfo, SettleItem, SettleResult } from './wire.ts';
 
 export const VOIDS = 'av_voids';
 
-/** Ids of the items whose verdict, or that of one of their files, comes from an engine within the time that was voided. */
+/** Known to every runtime while no engine has ever lied, which spares each settle a question to the database. */
+const NONE = 'av.voids.none';
+
+/** To be called in the transaction that writes one, before it ends: a settle that comes next asks the database. */
+export function noteVoid(tx: CoreApp): void {
+  tx.store().remove(NONE);
+}
+
+/**
+ * Ids of the items whose verdict, or that of one of their files, comes from an engine within the time that was voided. Within the
+ * transaction that settles them, since only there no void can come in between.
+ */
 export function voidedAmong(tx: CoreApp, items: readonly (SettleItem | SettleResult)[]): Set<string> {
   const known = new Map<string, boolean>();
   const ids = new Set<string>();
+  if (hasNone(tx)) return ids;
   for (const item of items) {
     if (!('verdict' in item)) continue;
     for (const { name, canaryAt } of enginesOf(item)) {
@@ -18,6 +30,15 @@ export function voidedAmong(tx: CoreApp, items: readonly (SettleItem | SettleRes
     }
   }
   return ids;
+}
+
+function hasNone(tx: CoreApp): boolean {
+  if (tx.store().get(NONE) === '1') return true;
+  const row = new DynamicModel({ count: 0 });
+  tx.db().newQuery(`SELECT COUNT(*) AS count FROM (SELECT 1 FROM ${VOIDS} LIMIT 1)`).one(row);
+  if (Number(row['count']) > 0) return false;
+  tx.store().set(NONE, '1');
+  return true;
 }
 
 /** Whether what an engine said on the strength of this canary was voided. */

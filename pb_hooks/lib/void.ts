@@ -15,7 +15,7 @@ import { notifyQuietly } from './notify.ts';
 import { isUnprintable } from './people.ts';
 import { voided } from './rules.ts';
 import { momentOf, text } from './text.ts';
-import { VOIDS } from './void-record.ts';
+import { noteVoid, VOIDS } from './void-record.ts';
 import type { VoidAnswer } from './wire.ts';
 
 /** Few enough that one transaction does not hold up other writers. */
@@ -123,6 +123,7 @@ function remember(tx: CoreApp, { engine, since, reason, by }: Void, done: boolea
   row.set('reason', reason);
   row.set('voided_by', by);
   row.set('done', done);
+  noteVoid(tx);
   tx.saveNoValidate(row);
   return row.id;
 }

@@ -172,6 +172,17 @@ describe('a void', () => {
     expect(await download(pb, build)).toMatchObject({ status: 200 });
   });
 
+  it('is known to the next settle also where there never was one before', async () => {
+    await using fresh = await startPocketBase();
+    await upload(fresh, { a: 'a' });
+    await clearAll(fresh);
+    const [name, at] = [newName(), ago(0.1)];
+    await upload(fresh, { a: 'a' });
+    const check = (await claim(fresh)).checks[0]!;
+    await fresh.client.send('/api/av/void', { method: 'POST', body: { engine: name, since: at, reason } });
+    expect(await settle(fresh, [by(name, at)(check)])).toMatchObject([{ ok: false, code: 'voided' }]);
+  });
+
   it('leaves a build open whose rescan was under way, but believes a finding', async () => {
     const [name, good] = [newName(), newName()];
     const builds = [await judged(by(good, ago(1))), await judged(by(good, ago(1)))];
