@@ -97,6 +97,14 @@ function hostileZips(data: Buffer): Record<string, Buffer> {
     'empty in both headers': patchedZip(data, { local: [[18, 0, 4]], central: [[20, 0, 4]] }),
     deflate64: patchedZip(data, { local: [[8, 9, 2]], central: [[10, 9, 2]] }),
     'like a tar': likeTar(data),
+    'behind a program, with a Zstandard member': Buffer.concat([
+      Buffer.from('#!/bin/sh\nexit 0\n'),
+      zipOf({ name: 'a.zst', data: zstdCompressSync(data) }),
+    ]),
+    'behind other bytes, with a Zstandard member': Buffer.concat([
+      Buffer.from('Cr24PK\x03\x04PK\x03\x04', 'latin1'),
+      zipOf({ name: 'a.zst', data: zstdCompressSync(data) }),
+    ]),
   };
 }
 

@@ -4,7 +4,9 @@ import { both } from './both.ts';
 import { ascii, begins, hex, isPartitioned } from './first-bytes.ts';
 import type { Look, LookContext } from './look.ts';
 import { Tail } from './tail.ts';
+import { WalkLook } from './walk.ts';
 import { elsewhere, endReach, flag, isUnpacked, readDirectory, type ZipEntry } from './zip-directory.ts';
+import { localMagic, walkZipMembers, type ZipMembers } from './zip-members.ts';
 
 /** Every plain file pays for it in memory, so it is less than for what calls itself a zip. */
 const reach = 1024 * 1024 + endReach;
@@ -29,29 +31,66 @@ export class PlainLook implements Look {
   readonly #tail: Tail;
   readonly #cargo: Cargo | null;
   readonly #isDisk: boolean;
+  readonly #context: LookContext;
+  readonly #current: { look: Look | null } = { look: null };
+  #walk: WalkLook | null = null;
+  #seam = Buffer.alloc(0);
+  #members: ZipMembers = { found: new Map(), excess: null };
   readonly #descriptors = Buffer.alloc(descriptorMark * (lastDescriptor - firstDescriptor + 1));
   #offset = 0;
 
   constructor(size: number | null, context: LookContext, head: Buffer) {
     this.#tail = new Tail(size, reach);
     this.#cargo = isProgram(head) ? new Cargo(context, head) : null;
+    this.#context = context;
     this.#isDisk = begins(head, partitionTable) || begins(head, bootMark);
   }
 
-  push(chunk: Uint8Array): void {
+  push(chunk: Uint8Array): void | Promise<void> {
     if (this.#offset <= (lastDescriptor + 1) * sectorLength) this.#noteDescriptors(chunk);
     this.#offset += chunk.length;
     this.#tail.push(chunk);
     this.#cargo?.push(chunk);
+    return this.#walk === null ? this.#search(chunk) : this.#walk.push(chunk);
   }
 
-  end(): UnscannableReason | null {
+  /** Nothing is copied until something looks like a member: most files have none. */
+  #search(chunk: Uint8Array): void | Promise<void> {
+    const overlap = localMagic.length - 1;
+    const before = this.#seam;
+    const seam = Buffer.concat([before, chunk.subarray(0, overlap)]);
+    this.#seam = Buffer.concat([before, chunk.subarray(-overlap)]).subarray(-overlap);
+    const start = this.#offset - chunk.length;
+    const atSeam = seam.indexOf(localMagic);
+    if (atSeam >= 0) return this.#begin(start - before.length + atSeam, Buffer.concat([before, chunk]).subarray(atSeam));
+    const at = Buffer.from(chunk.buffer, chunk.byteOffset, chunk.length).indexOf(localMagic);
+    return at < 0 ? undefined : this.#begin(start + at, chunk.subarray(at));
+  }
+
+  #begin(offset: number, bytes: Uint8Array): void | Promise<void> {
+    const look = this;
+    const current = this.#current;
+    const context = this.#context;
+    this.#walk = new WalkLook(function* (input) {
+      input.position = offset;
+      look.#members = yield* walkZipMembers(input, context, current);
+      return null;
+    });
+    return this.#walk.push(bytes);
+  }
+
+  end(): UnscannableReason | null | Promise<UnscannableReason | null> {
+    const walked = this.#walk?.end();
+    return walked instanceof Promise ? walked.then(() => this.#conclude()) : this.#conclude();
+  }
+
+  #conclude(): UnscannableReason | null {
     // Windows puts next to nothing where clamd looks first, and everything into the UDF beside it.
     if (this.#hasDescriptor('BEA01')) return 'unscannable:disk-image';
     if (this.#isDisk && !this.#hasDescriptor('CD001')) return 'unscannable:disk-image';
     const bytes = this.#tail.bytes();
     if (bytes.toString('latin1', bytes.length - trailerLength).startsWith(diskImageTrailer)) return 'unscannable:disk-image';
-    return this.#cargo?.reason ?? this.#judgeZip(bytes);
+    return both(this.#cargo?.reason ?? null, this.#judgeZip(bytes));
   }
 
   #noteDescriptors(chunk: Uint8Array): void {
@@ -69,6 +108,8 @@ export class PlainLook implements Look {
   }
 
   close(): void {
+    this.#walk?.close();
+    this.#current.look?.close();
     this.#tail.close();
   }
 
@@ -77,14 +118,17 @@ export class PlainLook implements Look {
     if (directory === 'beyond') return 'unscannable:too-many-files';
     // The magic may stand in any data; only a directory that agrees with itself is one.
     if (typeof directory === 'string') return null;
-    return directory.entries.map(judge).reduce(both, null);
+    if (directory.entries.length > 0 && this.#members.excess !== null) return this.#members.excess;
+    return directory.entries.map((entry) => this.#judge(entry, directory.shift)).reduce(both, null);
   }
-}
 
-function judge({ method, flags, packed }: ZipEntry): UnscannableReason | null {
-  if (!isUnpacked(method, flags)) return 'unscannable:zip-method';
-  if (packed !== 0 && (packed === elsewhere || (flags & (flag.sizesFollow | flag.masked)) !== 0)) return 'unscannable:self-extracting';
-  return null;
+  #judge({ method, flags, packed, localOffset }: ZipEntry, shift: number): UnscannableReason | null {
+    if (!isUnpacked(method, flags)) return 'unscannable:zip-method';
+    if (packed === 0) return null;
+    if (packed === elsewhere || (flags & (flag.sizesFollow | flag.masked)) !== 0) return 'unscannable:self-extracting';
+    const member = this.#members.found.get(localOffset + shift);
+    return member === undefined || member.packed !== packed ? 'unscannable:self-extracting' : (member.content?.reason ?? null);
+  }
 }
 
 function isProgram(head: Buffer): boolean {
@@ -118,11 +162,11 @@ const inScripts: readonly Mark[] = [
     (bytes) => (bytes[3]! === 0 || bytes[3] === 8) && [0, 2, 4].includes(bytes[8]!) && [0, 3, 11, 255].includes(bytes[9]!),
   ),
   mark('\xfd7zXZ\0\0', 12, (bytes) => bytes.readUInt32LE(8) === crc32(bytes.subarray(6, 8))),
-  mark('1AY&SY', 6, () => true),
+  mark('BZh', 10, (bytes) => bytes.toString('latin1', 4) === '1AY&SY'),
   mark('\x28\xb5\x2f\xfd', 6, (bytes) => (bytes[4]! & 0x08) === 0),
   mark('\x04\x22\x4d\x18', 6, (bytes) => bytes[4]! >> 6 === 1 && (bytes[5]! & 0x8f) === 0),
   mark('LZIP\x01', 6, (bytes) => bytes[5]! >= 12 && bytes[5]! <= 29 + 0xe0),
-  mark('ustar', 8, (bytes) => bytes[5] === 0 || bytes[5] === 0x20),
+  mark('ustar', 8, (bytes) => ['\x0000', '  \0'].includes(bytes.toString('latin1', 5, 8))),
 ];
 
 /** Searches a program for what it carries. */

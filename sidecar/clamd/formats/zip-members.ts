@@ -32,7 +32,7 @@ export interface ZipMembers {
   readonly excess: 'unscannable:too-many-files' | 'unscannable:too-large' | 'unscannable:damaged' | null;
 }
 
-const localMagic = Buffer.from('PK\x03\x04', 'latin1');
+export const localMagic = Buffer.from('PK\x03\x04', 'latin1');
 const descriptorMagic = Buffer.from('PK\x07\x08', 'latin1');
 /** Central directory, end record, archive extra data, zip64 end record. */
 const behindMembers = ['PK\x01\x02', 'PK\x05\x06', 'PK\x06\x08', 'PK\x06\x06'];
@@ -53,13 +53,13 @@ const method = { stored: 0, deflate: 8 };
 export function* walkZipMembers(input: Input, context: LookContext, current: { look: Look | null }): Walk<ZipMembers> {
   const found = new Map<number, ZipMember>();
   const opener = context.levels > 0 ? new Opener(input, context, current) : null;
-  let chained = true;
+  let chained = input.position === 0;
   let damaged = 0;
   while (yield* input.more()) {
     if (found.size >= mostMembers) return { found, excess: 'unscannable:too-many-files' };
     const head = yield* input.peek(headerLength);
     if (chained && behindMembers.includes(head.toString('latin1', 0, 4))) break;
-    if (head.length < headerLength || !head.subarray(0, 4).equals(localMagic)) {
+    if (head.length < headerLength || !head.subarray(0, 4).equals(localMagic) || (!chained && !isPlausible(head))) {
       chained = false;
       search(input);
       continue;
@@ -89,6 +89,12 @@ function readHeader(head: Buffer, chained: boolean): Header {
     size: head.readUInt32LE(22),
     chained,
   };
+}
+
+/** Programs that read zips carry the magic as well, with other things behind it. */
+function isPlausible(head: Buffer): boolean {
+  const highestVersion = 63;
+  return head[4]! <= highestVersion && head.readUInt16LE(8) < 100 && head.readUInt16LE(26) > 0 && head.readUInt16LE(26) < 4096;
 }
 
 function saysLength({ flags, packed }: Header): boolean {
@@ -190,11 +196,7 @@ class Opener {
         this.#input.advance(length);
         return yield* content.close(packed, false);
       }
-      const { bytes: window } = this.#input;
-      const next = window.indexOf(descriptorMagic, 1);
-      // What may be the beginning of one is looked at again when more has come.
-      const step = next > 0 ? next : Math.max(1, window.length - descriptorMagic.length + 1);
-      packed += yield* this.#input.pass(step, (piece) => content.push(piece));
+      packed += yield* this.#input.pass(toDescriptor(this.#input.bytes, packed), (piece) => content.push(piece));
     }
     return yield* content.close(packed, true);
   }
@@ -226,6 +228,15 @@ class OpenContent {
     this.#look.close();
     return { packed, size: this.size, crc: this.crc, reason: inside };
   }
+}
+
+/** How far it is, behind the first byte, to what may tell the length of everything before it, or may be the beginning of that. */
+function toDescriptor(window: Buffer, packed: number): number {
+  const sizeAt = 8;
+  for (let at = window.indexOf(descriptorMagic, 1); at >= 0; at = window.indexOf(descriptorMagic, at + 1)) {
+    if (at + sizeAt + 4 > window.length || window.readUInt32LE(at + sizeAt) === (packed + at) % 2 ** 32) return at;
+  }
+  return Math.max(1, window.length - descriptorMagic.length + 1);
 }
 
 /** Of what tells sum and sizes behind a member, with or without a magic, in 32 or 64 bits; null where it tells others. */
