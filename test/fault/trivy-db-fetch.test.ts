@@ -11,7 +11,7 @@ import { type RunningRole, startTrivyDbRole, type TrivyDbFolders, trivyDbFolders
 import { plantVulnerability } from '../harness/trivy-db-input.ts';
 import { startBuilderProcess } from '../harness/trivy-db-process.ts';
 
-const FILES = 3000;
+const FILES = 1600;
 const FILE_BYTES = 1000;
 /** Of names, trees and the rounds of a fetch, with a little to spare. */
 const OVERHEAD = 300_000;
@@ -75,7 +75,7 @@ async function expectBuilds(running: RunningRole, rows: number): Promise<void> {
 }
 
 /** The second batch of files is under way, the first thousand have come. */
-const MIDDLE = 2000 * FILE_BYTES;
+const MIDDLE = 1300 * FILE_BYTES;
 /** With what had come of the batch that was lost. */
 const REST = (FILES - 1000) * FILE_BYTES + OVERHEAD;
 
