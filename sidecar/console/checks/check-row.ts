@@ -41,6 +41,7 @@ const stored = z.object({
   not_before: text,
   pending_since: text,
   rescan_at: text,
+  revisit_at: text,
   lease_until: text,
   worker: text,
   released_by: text,
@@ -84,6 +85,8 @@ export interface CheckRow {
   /** Null unless it waits for a verdict. */
   readonly pendingSince: Date | null;
   readonly rescanAt: Date | null;
+  /** When it is scanned again by itself, if there are newer signatures by then. */
+  readonly revisitAt: Date | null;
   /** Whether a worker holds it now. */
   readonly isLeased: boolean;
   readonly worker: string;
@@ -117,6 +120,7 @@ export function readCheck(record: unknown, fields: BuildFields): CheckRow {
     notBefore: dateOf(row.not_before),
     pendingSince: dateOf(row.pending_since),
     rescanAt: dateOf(row.rescan_at),
+    revisitAt: dateOf(row.revisit_at),
     isLeased: row.lease_until !== '',
     release: row.released_by === '' ? null : { by: row.released_by, at: dateOf(row.released_at), reason: row.release_reason },
     fileNames: fields.files.flatMap((field) => textsOf(build[field])),

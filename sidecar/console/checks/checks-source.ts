@@ -67,7 +67,7 @@ const USUAL_LABELS = ['app', 'name', 'title', 'version', 'branch', 'os', 'arch']
 const MAX_LABELS = 3;
 // biome-ignore format: one line
 const ROW_FIELDS = ['id', 'build', 'status', 'open', 'reason', 'virus_name', 'scan_time', 'files', 'engine', 'revision', 'attempts', 'suspect', 'not_before', 'pending_since',
-  'rescan_at', 'lease_until', 'worker', 'released_by', 'released_at', 'release_reason', 'created', 'updated'];
+  'rescan_at', 'revisit_at', 'lease_until', 'worker', 'released_by', 'released_at', 'release_reason', 'created', 'updated'];
 
 /** Rejects with a ScanError whose message is a sentence for people wherever PocketBase does not answer. */
 export class ChecksSource {

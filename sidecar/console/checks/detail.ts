@@ -103,6 +103,9 @@ function facts({ check, around, recordHref }: DetailView): Html {
       : []),
     ...(check.isLeased ? [['Worker', html`${foreignText(check.worker, 60)}`] as const] : []),
     ...(check.rescanAt === null ? [] : [['Next scan', when(check.rescanAt)] as const]),
+    ...(check.rescanAt !== null || check.revisitAt === null
+      ? []
+      : [['Next scan', html`${when(check.revisitAt)}, where there are newer signatures`] as const]),
     ['Check', html`<span class="mono">${check.id}</span>`],
   ];
   return html`<section class="card"><dl class="facts">${rows.map(([name, value]) => html`<dt>${name}</dt><dd>${value}</dd>`)}</dl></section>`;
