@@ -66,7 +66,7 @@ describe('an ar archive', () => {
         async (contents, lengths) => {
           const bytes = arOf(contents.map((content, i) => [`m${i}/`, Buffer.from(content)]));
           const { ask, asked, members } = engine();
-          const { isAr, input } = await recognized(inputOf(bytes, lengths));
+          const { isAr, input } = await recognized(inputOf(bytes, lengths), 5_000, never);
           expect(isAr).toBe(true);
           expect((await scanAr(input, ask, never)).kind).toBe('clean');
           expect(members().sort()).toEqual(

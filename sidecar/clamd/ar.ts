@@ -3,6 +3,7 @@
  * The format: ar(5) of FreeBSD; long names: `#1/length` of BSD in front of the content, the table `//` of GNU as a member.
  */
 import { PassThrough } from 'node:stream';
+import { ScanError } from '../scan/errors.ts';
 import type { Answer } from '../scan/model.ts';
 import type { ScanInput } from '../scan/ports.ts';
 
@@ -21,12 +22,16 @@ const maxOpen = 4;
 const patienceMs = 10_000;
 
 /** Whether the bytes are an ar archive, and the same input with nothing of it taken. */
-export async function recognized(input: ScanInput): Promise<{ readonly isAr: boolean; readonly input: ScanInput }> {
+export async function recognized(
+  input: ScanInput,
+  stallMs: number,
+  signal: AbortSignal,
+): Promise<{ readonly isAr: boolean; readonly input: ScanInput }> {
   const source = input.bytes[Symbol.asyncIterator]();
   const first: Uint8Array[] = [];
   let head = Buffer.alloc(0);
   while (head.length < arMagic.length) {
-    const { done, value } = await source.next();
+    const { done, value } = await nextInTime(source, stallMs, signal);
     if (done) break;
     first.push(value);
     head = Buffer.concat([head, value.subarray(0, arMagic.length)]);
@@ -40,6 +45,26 @@ export async function recognized(input: ScanInput): Promise<{ readonly isAr: boo
     }
   };
   return { isAr: head.subarray(0, arMagic.length).equals(arMagic), input: replaced(input, bytes()) };
+}
+
+/** @throws ScanError `download` when nothing comes for so long; the signal's reason; what the source throws. The source is let go. */
+async function nextInTime(source: AsyncIterator<Uint8Array>, stallMs: number, signal: AbortSignal): Promise<IteratorResult<Uint8Array>> {
+  const stopped = Promise.withResolvers<never>();
+  const abort = () => stopped.reject(signal.reason);
+  const late = () => stopped.reject(new ScanError('download', `no byte came for ${stallMs} ms`));
+  const timer = setTimeout(late, stallMs);
+  signal.addEventListener('abort', abort, { once: true });
+  if (signal.aborted) abort();
+  try {
+    return await Promise.race([stopped.promise, source.next()]);
+  } catch (thrown) {
+    // Not awaited: a source that hangs answers this only when it stops hanging.
+    source.return?.().catch(() => {});
+    throw thrown;
+  } finally {
+    clearTimeout(timer);
+    signal.removeEventListener('abort', abort);
+  }
 }
 
 /** Found beats unscannable beats clean, over the archive and all its members. Rejects like `ask`, and like the source. */

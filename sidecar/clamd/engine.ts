@@ -224,7 +224,7 @@ export class ClamdEngine {
   }
 
   async #answer(input: ScanInput, proved: Proof, signal: AbortSignal): Promise<{ answer: Answer; sent: number }> {
-    const { isAr, input: whole } = await recognized(input);
+    const { isAr, input: whole } = await recognized(input, this.#rules.stallMs, signal);
     if (!isAr) return await this.#asked(whole, createLook(whole.size, proved), signal);
     let sentWhole = 0;
     const answer = await scanAr(

@@ -150,6 +150,29 @@ describe('a source', () => {
     expect(running.pool.state()).toMatchObject([{ ready: true }]);
   });
 
+  it('is let go at once when the scan is given up before its first byte', async () => {
+    await using clamd = await startClamd();
+    await using running = startPool([clamd.address], { stallMs: 30_000 });
+    await running.pool.ready(never);
+    const asked = Promise.withResolvers<void>();
+    const bytes: AsyncIterable<Uint8Array> = {
+      [Symbol.asyncIterator]: () => ({
+        next() {
+          asked.resolve();
+          return new Promise(() => {});
+        },
+      }),
+    };
+    const stop = new AbortController();
+    const scan = running.pool.scan({ size: 10, bytes }, stop.signal);
+    scan.catch(() => {});
+    await asked.promise;
+    const enough = new Error('enough');
+    stop.abort(enough);
+    await expect(scan).rejects.toBe(enough);
+    expect(running.pool.state()).toMatchObject([{ ready: true, inFlight: 0 }]);
+  });
+
   it('is let go at once when the scan is given up while clamd thinks', async () => {
     await using clamd = await startClamd();
     await using running = startPool([clamd.address]);
