@@ -4,7 +4,7 @@ import type { Settled, StoredCheck } from './database.ts';
 import type { Change, KnownBuild, Ledger, Served } from './ledger.ts';
 
 /** By kind, as the summary counts them. */
-export type Kind = 'lost' | 'doubled' | 'wrong' | 'early' | 'stuck' | 'history' | 'left behind' | 'died';
+export type Kind = 'refused' | 'lost' | 'doubled' | 'wrong' | 'early' | 'stuck' | 'history' | 'left behind' | 'died';
 
 export interface Violation {
   readonly kind: Kind;

@@ -37,6 +37,8 @@ export class Ledger {
   /** Digests of what was uploaded, by planned name. */
   readonly digests = new Map<string, string>();
   served: Served[] = [];
+  /** What PocketBase would not do: every write here is one that it should. */
+  readonly refusals: string[] = [];
   readonly counts = { uploads: 0, changes: 0, unanswered: 0, downloads: 0, served: 0 };
 
   begin(id: string, round: number): KnownBuild {

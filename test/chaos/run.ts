@@ -187,6 +187,7 @@ class Scene {
       ...wrongStates(builds, checks),
       ...wrongVerdicts(this.#history, this.#ledger),
     );
+    for (const what of this.#ledger.refusals.splice(0)) this.#violate('refused', what);
     for (const name of await readdir(this.#folders.sidecar)) this.#violate('left behind', `a sidecar left ${name}`);
     await this.#verify();
     await this.#following(round);

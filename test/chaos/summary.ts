@@ -2,7 +2,7 @@ import type { Kind } from './invariants.ts';
 import { targets } from './plan.ts';
 import type { ChaosResult } from './run.ts';
 
-const kinds: readonly Kind[] = ['lost', 'doubled', 'wrong', 'early', 'stuck', 'history', 'left behind', 'died'];
+const kinds: readonly Kind[] = ['refused', 'lost', 'doubled', 'wrong', 'early', 'stuck', 'history', 'left behind', 'died'];
 const SHOWN = 20;
 
 /** The table at the end of a run, with the violations and how to repeat it where there are any. */

@@ -1,6 +1,7 @@
 /** Uploads and changes builds as planned. An answer that does not come is noted as such and not asked for again. */
 import { setTimeout as sleep } from 'node:timers/promises';
 import type Client from 'pocketbase';
+import { ClientResponseError } from 'pocketbase';
 import { contentOf, digestOf } from './content.ts';
 import type { Change, KnownBuild, Ledger } from './ledger.ts';
 import type { PlannedFile, Step } from './plan.ts';
@@ -60,9 +61,11 @@ async function send(ledger: Ledger, build: KnownBuild, removed: readonly string[
     noted.added.push(...files.filter((name) => !build.files.includes(name)));
     build.files = files;
     build.isAcked = true;
-  } catch {
-    // Refused or cut off, PocketBase may have stored it: the database tells in the end.
+  } catch (thrown) {
+    // Cut off or failed, PocketBase may have stored it: the database tells in the end.
     ledger.counts.unanswered++;
+    const status = thrown instanceof ClientResponseError ? thrown.status : 0;
+    if (status >= 400 && status < 500) ledger.refusals.push(`a change of ${build.id} was answered with ${status}: ${String(thrown)}`);
   }
 }
 
