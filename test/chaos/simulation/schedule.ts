@@ -168,7 +168,8 @@ function endsOf(natures: readonly Nature[]): string[] {
   if (natures.length === 0) return ['no-files'];
   if (natures.some((each) => lethal.includes(each)))
     return ['engine-reply', 'lease-expired', 'download:missing', ...(natures.includes('infected') ? ['infected'] : [])];
+  // Beside the death of an engine the other file may fail often enough before the finding is heard.
+  if (natures.includes('missing')) return ['download:missing', ...(natures.includes('infected') ? ['infected'] : [])];
   if (natures.includes('infected')) return ['infected'];
-  if (natures.includes('missing')) return ['download:missing'];
   return [natures.includes('unscannable') ? 'unscannable:encrypted' : 'clean'];
 }
