@@ -25,7 +25,7 @@ it('shows that secrets are set, and none of them', () => {
   const shown = withoutSecrets(loadConfig(env));
   expect(JSON.stringify(shown)).not.toContain('hidden');
   expect(shown).toMatchObject({
-    pocketbase: { url: 'http://127.0.0.1:8090', email: 'scanner@example.com', password: '(set)' },
+    pocketbase: { url: 'http://127.0.0.1:8090', superuser: { email: 'scanner@example.com', password: '(set)' }, agent: null },
     access: { operatorToken: '(set)', sessionSecret: '(set)' },
     console: { webhooks: { urls: ['(set)', '(set)'], secret: '(set)' } },
     trivyDb: {
