@@ -62,3 +62,48 @@ it('gives chunks back, and only when they have left', async () => {
   expect(spent).toBe(content.length);
   expect(early).toBeGreaterThan(content.length / 2);
 });
+
+it('waits for whoever looks on, who may take longer than an engine may stand still', async () => {
+  await using engine = await startSlowEngine();
+  const content = randomBytes(3 * 1024);
+  let looking = 0;
+  let handedOn = 0;
+  const input = {
+    size: content.length,
+    bytes: (async function* () {
+      for (let at = 0; at < content.length; at += 1024) {
+        yield Uint8Array.from(content.subarray(at, at + 1024));
+        expect(looking).toBe(0);
+      }
+    })(),
+    spent(chunk: Uint8Array) {
+      handedOn += chunk.length;
+      chunk.fill(0xee);
+    },
+  };
+  const seen: Buffer[] = [];
+  const look = async (chunk: Uint8Array) => {
+    looking += 1;
+    await sleep(150);
+    seen.push(Buffer.from(chunk));
+    looking -= 1;
+  };
+  const { reply } = await instream(engine.endpoint, input, { stallMs: 60, timeoutMs: 5000, seen: look }, new AbortController().signal);
+  expect(reply).toBe('stream: OK\0');
+  expect(Buffer.concat(seen).equals(content)).toBe(true);
+  expect(engine.content().equals(content)).toBe(true);
+  expect(handedOn).toBe(content.length);
+});
+
+it('fails as the look fails', async () => {
+  await using engine = await startSlowEngine();
+  const input = {
+    size: 2,
+    bytes: (async function* () {
+      yield Buffer.from('ab');
+    })(),
+  };
+  const seen = () => Promise.reject(new Error('the look failed'));
+  const scan = instream(engine.endpoint, input, { stallMs: 5000, timeoutMs: 5000, seen }, new AbortController().signal);
+  await expect(scan).rejects.toThrow('the look failed');
+});

@@ -100,6 +100,18 @@ describe('an OLE2 container', () => {
     expect(await lookAt(container(1024 + 3 * 128), { chunkLength })).toBe('unscannable:encrypted');
   });
 
+  it.each([
+    ['Word 97', 'eca5c100000000000000000100000000', true],
+    ['Word 97 without password', 'eca5c10000000000000000000000', false],
+    ['Excel 97', `0908100000060500${'00'.repeat(12)}2f003600`, true],
+    ['Excel 97 without password', `0908100000060500${'00'.repeat(12)}e1000200`, false],
+  ])('of %s is told by the document in it', async (_, start, isEncrypted) => {
+    const bytes = container(4096, 0);
+    Buffer.from(start, 'hex').copy(bytes, 1536);
+    for (const chunkLength of [50, 512, 1537, 8192])
+      expect(await lookAt(bytes, { chunkLength })).toBe(isEncrypted ? 'unscannable:encrypted' : null);
+  });
+
   it('that only mentions one is left to the engine', async () => {
     expect(await lookAt(container(1024 + 64))).toBeNull();
     expect(await lookAt(container(1024, 36))).toBeNull();

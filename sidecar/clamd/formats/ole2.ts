@@ -1,14 +1,18 @@
 import type { UnscannableReason } from '../../scan/model.ts';
 import type { Look } from './look.ts';
 
-const streamName = Buffer.from('EncryptedPackage', 'utf16le');
+/** Of Office since 2007, and of PowerPoint before. */
+const streamNames = ['EncryptedPackage', 'EncryptedSummary'].map((name) => Buffer.from(name, 'utf16le'));
 /** Entries of the directory are as long as this, and every sector is a multiple of it. */
 const entryLength = 128;
 const nameLengthAt = 64;
+/** Streams begin at such offsets, the smallest of them too. */
+const smallestSector = 64;
 
 /**
- * Office files with a password are an OLE2 container with one stream of this name; ClamAV 1.4 calls them clean. The directory
- * may lie in any sector, so every one that passes by is searched for the entry.
+ * Office files with a password: an OLE2 container with one stream of a certain name, or with a document whose first bytes say so
+ * ([MS-DOC] 2.5.1 FibBase, [MS-XLS] 2.4.117 FilePass). ClamAV 1.4 calls them clean. Directory and documents may lie in any sector, so
+ * every one that passes by is looked at.
  */
 export class Ole2Look implements Look {
   #offset = 0;
@@ -19,16 +23,10 @@ export class Ole2Look implements Look {
     if (this.#found) return;
     const bytes = Buffer.concat([this.#rest, chunk]);
     const base = this.#offset - this.#rest.length;
-    for (let at = bytes.indexOf(streamName); at >= 0; at = bytes.indexOf(streamName, at + 1)) {
-      if ((base + at) % entryLength === 0 && this.#isEntry(bytes, at)) this.#found = true;
-    }
+    this.#found = streamNames.some((name) => hasEntry(bytes, base, name)) || hasDocument(bytes, base);
     this.#offset += chunk.length;
     // An entry may be cut in two: the last ones are looked at again with what follows.
-    this.#rest = bytes.subarray(Math.max(0, bytes.length - entryLength));
-  }
-
-  #isEntry(bytes: Buffer, at: number): boolean {
-    return bytes.length >= at + nameLengthAt + 2 && bytes.readUInt16LE(at + nameLengthAt) === streamName.length + 2;
+    this.#rest = Buffer.from(bytes.subarray(Math.max(0, bytes.length - entryLength)));
   }
 
   end(): UnscannableReason | null {
@@ -36,4 +34,32 @@ export class Ole2Look implements Look {
   }
 
   close(): void {}
+}
+
+function hasEntry(bytes: Buffer, base: number, name: Buffer): boolean {
+  for (let at = bytes.indexOf(name); at >= 0; at = bytes.indexOf(name, at + 1)) {
+    const isWhole = bytes.length >= at + nameLengthAt + 2;
+    if ((base + at) % entryLength === 0 && isWhole && bytes.readUInt16LE(at + nameLengthAt) === name.length + 2) return true;
+  }
+  return false;
+}
+
+function hasDocument(bytes: Buffer, base: number): boolean {
+  const first = (smallestSector - (base % smallestSector)) % smallestSector;
+  for (let at = first; at + smallestSector <= bytes.length; at += smallestSector) {
+    const start = bytes.readUInt16LE(at);
+    if ((start === 0xa5ec && isEncryptedWord(bytes, at)) || (start === 0x0809 && isEncryptedWorkbook(bytes, at))) return true;
+  }
+  return false;
+}
+
+function isEncryptedWord(bytes: Buffer, at: number): boolean {
+  const version = bytes.readUInt16LE(at + 2);
+  return version >= 0x65 && version <= 0x112 && (bytes.readUInt16LE(at + 10) & 0x0100) !== 0;
+}
+
+/** The record behind the first one. */
+function isEncryptedWorkbook(bytes: Buffer, at: number): boolean {
+  const length = bytes.readUInt16LE(at + 2);
+  return length <= 16 && bytes.readUInt16LE(at + 4) <= 0x0600 && bytes.readUInt16LE(at + 4 + length) === 0x002f;
 }
