@@ -1,7 +1,7 @@
 /** Checks as rows: reading the state that the rules need, writing a patch, finding the collections. */
 import { dateMs, dateText } from './dates.ts';
 import type { CheckState, Patch, Status } from './rules.ts';
-import type { WireFileVerdict } from './wire.ts';
+import type { EngineInfo, WireFileVerdict } from './wire.ts';
 
 export const CHECKS = 'av_build_checks';
 export const HISTORY = 'av_scan_history';
@@ -85,9 +85,24 @@ export function stateOf(check: core.Record): CheckState {
   };
 }
 
-/** What an engine said of each file; none where it has said nothing. */
+/** What an engine said of each file; none where it has said nothing, or where raw SQL has left what cannot be read. */
 export function verdictsOf(check: core.Record): WireFileVerdict[] {
-  return JSON.parse(check.getString('files') || '[]') ?? [];
+  const files = jsonOf(check, 'files');
+  return Array.isArray(files) && files.every((file) => typeof file === 'object' && file !== null) ? files : [];
+}
+
+/** The engine of the verdict; null where none is named, or where raw SQL has left what cannot be read. */
+export function engineOf(check: core.Record): EngineInfo | null {
+  const engine = jsonOf(check, 'engine') as EngineInfo | null;
+  return typeof engine?.name === 'string' ? engine : null;
+}
+
+function jsonOf(check: core.Record, field: string): unknown {
+  try {
+    return JSON.parse(check.getString(field));
+  } catch {
+    return null;
+  }
 }
 
 /** Sets what the patch changes, and with it since when the build is open; what `before` is known to hold already is left alone, since every set crosses into Go. */

@@ -91,6 +91,8 @@ export function journalProblems(app: CoreApp): string[] {
 
 function compare(app: CoreApp): void {
   app.store().remove(HEAD);
+  // The journal may have lost them, and another history gives their numbers to other rows.
+  app.store().remove(KEPT);
   let journal: ReadJournal | null | undefined;
   guarded(app, () => {
     const text = readText(app);

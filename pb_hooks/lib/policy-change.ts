@@ -1,5 +1,5 @@
 /** What a changed ALLOW_UNSCANNABLE means for builds that were judged before. It changes with a restart of PocketBase alone. */
-import { appendLog, apply, buildFiles, CHECKS, stateOf, verdictsOf } from './checks.ts';
+import { appendLog, apply, buildFiles, CHECKS, engineOf, stateOf, verdictsOf } from './checks.ts';
 import { forgetFinished } from './counts.ts';
 import { dateMs } from './dates.ts';
 import { exposureOf } from './downloads.ts';
@@ -11,7 +11,7 @@ import { POLICY_VARIABLE, policyFor, readPolicy, stillAllows } from './policy.ts
 import { policyReleased, policyRevoked } from './rules.ts';
 import { allowUnscannable } from './settings.ts';
 import { enginesOf, isVoided } from './void-record.ts';
-import type { EngineInfo, WireFileVerdict } from './wire.ts';
+import type { WireFileVerdict } from './wire.ts';
 
 /** Few enough that one transaction does not hold up other writers. */
 const BATCH = 100;
@@ -99,7 +99,7 @@ function isWhole(tx: CoreApp, check: core.Record, files: readonly WireFileVerdic
 
 /** Verdicts of older versions do not say when their engine was known to be good: for them the moment of the verdict stands for it. */
 function isLie(tx: CoreApp, check: core.Record, files: WireFileVerdict[]): boolean {
-  const engine = JSON.parse(check.getString('engine') || 'null') as EngineInfo | null;
+  const engine = engineOf(check);
   const scanTime = new Date(dateMs(check.getString('scan_time'))).toISOString();
   const known = (canaryAt: string | undefined) => canaryAt ?? scanTime;
   return engine === null || enginesOf({ engine, files }).some(({ name, canaryAt }) => isVoided(tx, name, known(canaryAt)));

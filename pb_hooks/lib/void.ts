@@ -178,7 +178,7 @@ function voidBatch(tx: CoreApp, entry: Void, batch: readonly Touched[]): History
 }
 
 const BY_ENGINE = `json_extract(c.engine, '$.name') = {:engine} AND COALESCE(json_extract(c.engine, '$.canaryAt'), c.scanned) >= {:since}`;
-const BY_FILE = `EXISTS (SELECT 1 FROM json_each(c.files) f WHERE json_extract(f.value, '$.engine.name') = {:engine}
+const BY_FILE = `EXISTS (SELECT 1 FROM json_each(c.files) f WHERE CASE f.type WHEN 'object' THEN json_extract(f.value, '$.engine.name') END = {:engine}
   AND COALESCE(json_extract(f.value, '$.engine.canaryAt'), c.scanned) >= {:since})`;
 
 /** Checks whose last verdict the engine has had a part in since then, newest first. Reads every finished check. */
@@ -210,18 +210,22 @@ const JUDGED = `SELECT id, build, status, open, released_by, rescan_at, replace(
 
 /**
  * When this engine was last known to be good, by all that was ever settled: the newest canary among its verdicts, or that of an earlier
- * void, after which some of them are forgotten. Now, where it has never said anything.
+ * void, after which some of them are forgotten. A moment yet to come is of a clock that was ahead and says nothing. Now, where it has
+ * never said anything.
  */
 function lastGood(tx: CoreApp, engine: string): number {
+  const now = Date.now();
   const row = new DynamicModel({ judged: '', told: '' });
   tx.db()
     .newQuery(
-      `SELECT COALESCE((SELECT MAX(MAX(COALESCE(CASE WHEN json_extract(c.engine, '$.name') = {:engine} THEN json_extract(c.engine, '$.canaryAt') END, ''),
-                COALESCE((SELECT MAX(json_extract(f.value, '$.engine.canaryAt')) FROM json_each(c.files) f WHERE json_extract(f.value, '$.engine.name') = {:engine}), '')))
-              FROM (${JUDGED}) c), '') AS judged,
-              COALESCE((SELECT MAX(since) FROM ${VOIDS} WHERE engine = {:engine}), '') AS told`,
+      `SELECT COALESCE(MAX(canary), '') AS judged,
+              COALESCE((SELECT MAX(since) FROM ${VOIDS} WHERE engine = {:engine} AND since <= {:nowText}), '') AS told
+       FROM (SELECT json_extract(c.engine, '$.canaryAt') AS canary FROM (${JUDGED}) c WHERE json_extract(c.engine, '$.name') = {:engine}
+             UNION ALL SELECT json_extract(f.value, '$.engine.canaryAt') FROM (${JUDGED}) c, json_each(c.files) f
+             WHERE CASE f.type WHEN 'object' THEN json_extract(f.value, '$.engine.name') END = {:engine})
+       WHERE canary <= {:now}`,
     )
-    .bind({ engine })
+    .bind({ engine, now: new Date(now).toISOString(), nowText: dateText(now) })
     .one(row);
-  return Math.max(Date.parse(String(row['judged'])) || 0, dateMs(String(row['told']))) || Date.now();
+  return Math.max(Date.parse(String(row['judged'])) || 0, dateMs(String(row['told']))) || now;
 }

@@ -143,6 +143,33 @@ describe('the gate among hostile neighbours', () => {
     await pb.sql("DELETE FROM app_builds WHERE id IN ('failingbuild001', 'mendedbuild0001')");
   });
 
+  it.each(['{', '[null]', '["x",{"engine":{}}]'])('works on where SQL has left %s for a verdict', async (garbage) => {
+    const [bad, good] = [await upload(pb, { 'a.txt': 'a' }), await upload(pb, { 'a.txt': 'a' })];
+    const decide = async (action: string) =>
+      pb.client.send(`/api/av/checks/${(await checkOf(pb, bad)).id}/${action}`, { method: 'POST', body: { reason: 'as I say' } });
+    const leave = () => pb.sql(`UPDATE av_build_checks SET files = '${garbage}' WHERE build = '${bad.id}'`);
+    await settle(
+      pb,
+      (await claim(pb)).checks.map((check) => (check.build === bad.id ? infected(check) : clean(check))),
+    );
+    await decide('release');
+    await decide('rescan');
+    await leave();
+    expect((await claim(pb)).checks.map(({ build }) => build)).toEqual([bad.id]);
+    await pb.sql("UPDATE av_build_checks SET lease_until = '2020-01-01 00:00:00.000Z' WHERE lease_until != ''");
+    const [check] = (await claim(pb)).checks;
+    expect(check).toMatchObject({ build: bad.id });
+    expect(await settle(pb, [infected(check!)])).toMatchObject([{ ok: true }]);
+    expect(await download(pb, bad)).toMatchObject({ status: 403, code: 'scan_infected' });
+    await leave();
+    const body = { engine: 'test-engine', since: '2026-01-01T00:00:00.000Z', reason: 'it lied' };
+    await pb.client.send('/api/av/void', { method: 'POST', body });
+    for (const build of [bad, good]) expect((await download(pb, build)).status).toBe(403);
+    expect(await checkOf(pb, good)).toMatchObject({ status: 'pending' });
+    expect(await pb.client.collection('av_voids').getFirstListItem('')).toMatchObject({ done: true });
+    await pb.sql('DELETE FROM av_voids');
+  });
+
   it('goes on counting revisions when a check was deleted by hand', async () => {
     const build = await upload(pb, { 'a.txt': 'a' });
     await clearAll(pb);

@@ -340,6 +340,17 @@ describe('the journal of closings', () => {
     expect(await aboutJournal(pb)).toEqual([]);
   });
 
+  it('is made again with what was written into it since the last sweep', async () => {
+    const pb = await started();
+    const build = await cleared(pb);
+    await rescan(pb, build, infected);
+    expect((await linesOf(pb)).at(-1)).toMatchObject({ kind: 'closed', build: build.id, seq: 3 });
+    await rm(journalOf(pb));
+    await sweep(pb);
+    await eventually('the journal has the last row', async () => (await linesOf(pb)).some(({ kind, seq }) => kind === 'head' && seq === 3));
+    expect(await linesOf(pb)).toContainEqual({ kind: 'closed', build: build.id, seq: 3, hash: expect.stringMatching(/^[0-9a-f]{64}$/) });
+  });
+
   it('is made from the history where there was none, as after an upgrade', async () => {
     const pb = await started();
     const build = await cleared(pb);

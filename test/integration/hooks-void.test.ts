@@ -222,6 +222,21 @@ describe('a void', () => {
     expect(await voided({ engine: newName() })).toEqual({ closed: 0, rescanned: 0 });
   });
 
+  it('is not led astray by canaries of a clock that was ahead', async () => {
+    const name = newName();
+    const ahead = await judged(by(name, ago(-48)));
+    const earlier = await judged(by(name, ago(3)));
+    const last = await judged(by(name, ago(2)));
+    expect(await voided({ engine: name })).toEqual({ closed: 2, rescanned: 0 });
+    expect(await download(pb, last)).toMatchObject({ status: 403 });
+    expect(await download(pb, ahead)).toMatchObject({ status: 403 });
+    expect(await download(pb, earlier)).toMatchObject({ status: 200 });
+    await voided({ engine: name, since: ago(-48) });
+    const since = await judged(by(name, new Date(Date.now() + 1).toISOString()));
+    await voided({ engine: name });
+    expect(await download(pb, since)).toMatchObject({ status: 403 });
+  });
+
   it('shuts every gate even where what follows cannot be stored, and the sweep makes up for it', async () => {
     const name = newName();
     const build = await judged(by(name, ago(1)));
