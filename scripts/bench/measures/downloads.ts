@@ -31,17 +31,24 @@ interface Source {
 async function run(context: Context): Promise<Row[]> {
   await using plain = await startBenchPocketBase({ withoutOurHooks: true });
   await using hooks = await startBenchPocketBase();
-  const [ungated, gated] = [await fill(plain), await fill(hooks)];
+  await using locked = await startBenchPocketBase({ secondLock: true });
+  const [ungated, gated, both] = [await fill(plain), await fill(hooks), await fill(locked)];
   const count = context.quick ? 800 : 4000;
   const measure = `gated ÷ ungated download (10 KiB, ${CONCURRENCY} at a time)`;
   context.report('downloading');
   const free = await compare(context, ungated, gated, count);
   using stalls = new DisposableStack();
+  context.report('downloading through the second lock too');
+  const twice = await compare(context, ungated, both, count);
   context.report(`${STALLED} stalled downloads each`);
   const stalled = [await stall(plain, ungated, stalls), await stall(hooks, gated, stalls)].flat();
   const withStalled = await compare(context, ungated, gated, count);
   if (stalled.some((socket) => socket.readableEnded || socket.destroyed)) throw new Error('a stalled download has ended before its time');
-  return [row(measure, free, count, 1.5, 1.2), row(`${measure}, ${STALLED} stalled downloads open`, withStalled, count, 2, 1.5)];
+  return [
+    row(measure, free, count, 1.5, 1.2),
+    row(`${measure}, with the second lock too`, twice, count, 1.5, 1.2),
+    row(`${measure}, ${STALLED} stalled downloads open`, withStalled, count, 2, 1.5),
+  ];
 }
 
 /** Builds that may be downloaded: on the plain one nothing forbids it. */
