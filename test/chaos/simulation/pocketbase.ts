@@ -54,6 +54,8 @@ export class SimulatedPocketBase {
   readonly rows = new Map<string, Row>();
   /** Tokens under which a verdict or a give-back was stored. */
   readonly settledBy = new Set<string>();
+  /** Checks against which a failure was ever counted. */
+  readonly blamed = new Set<string>();
   readonly #begun = new Set<string>();
   readonly #renewing = new Set<string>();
   readonly #maxRetries: number;
@@ -241,6 +243,7 @@ export class SimulatedPocketBase {
 
   #write(row: Row, patch: Patch): void {
     Object.assign(row, patch, { updated: this.#now() });
+    if (row.attempts > 0) this.blamed.add(row.id);
     const isClean = row.files.length > 0 && row.files.every((file) => file.nature === 'clean');
     this.#must(!row.open || isClean || row.releasedBy !== '', `${row.id} is open and not clean`);
     this.#must(!row.open || row.status === 'clean' || row.releasedBy !== '', `${row.id} is open and ${row.status}`);

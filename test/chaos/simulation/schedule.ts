@@ -98,6 +98,7 @@ export async function play(schedule: Schedule): Promise<readonly Row[]> {
   const troubles = schedule.events.filter(({ kind }) => isTrouble(kind)).length;
   const rows = [...pocketbase.rows.values()];
   for (const row of rows) judge(row, troubles);
+  if (isHarmless(schedule)) for (const id of pocketbase.blamed) throw new InvariantError(`${id} was blamed for what it had no part in`);
   return rows;
 }
 
@@ -146,7 +147,15 @@ function strike(
   }
 }
 
-/** What may cost a check that is innocent one of its retries; a PocketBase that is blocked by a backup, or dies, may not. */
+/** Nothing in it may be counted against any check. */
+function isHarmless({ builds, events }: Schedule): boolean {
+  const specs = [...builds, ...events].flatMap((each) => ('files' in each ? each.files : []));
+  const isFaulty = specs.some((file) => file.nature === 'missing' || lethal.includes(file.nature));
+  // A file that is removed in the middle of a rescan cannot be opened any more. Several blocks, one soon after the other, may cost a try.
+  return !isFaulty && !events.some(({ kind }) => isTrouble(kind) || kind === 'rescan' || kind === 'blocked');
+}
+
+/** What may cost a check that is innocent one of its retries; a PocketBase that is blocked by a backup, or dies, may not make it fail. */
 function isTrouble(kind: Event['kind']): boolean {
   return ['kill', 'pause', 'engine dies', 'engine babbles', 'away', 'mute'].includes(kind);
 }

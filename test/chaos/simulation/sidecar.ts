@@ -35,6 +35,7 @@ interface CallOptions {
   readonly isRead?: boolean;
   /** What comes before its turn to write. */
   readonly arrived?: () => void;
+  readonly timeoutMs?: number;
 }
 
 const LEASE_MS = 20_000;
@@ -129,7 +130,10 @@ export class SimulatedSidecar {
           return kills ? this.#suicide(process) : answer;
         }),
       renew: (leases: readonly Lease[], signal) =>
-        this.#call(process, signal, () => ({ lost: pocketbase.renew(leases, LEASE_MS) }), { arrived: () => pocketbase.askRenewal(leases) }),
+        this.#call(process, signal, () => ({ lost: pocketbase.renew(leases, LEASE_MS) }), {
+          arrived: () => pocketbase.askRenewal(leases),
+          timeoutMs: LEASE_MS / 4,
+        }),
       settle: (items: readonly Settlement[], signal) =>
         this.#call(process, signal, () => {
           const lost = new Set<string>();
@@ -189,7 +193,7 @@ export class SimulatedSidecar {
     process: ProcessClock,
     signal: AbortSignal,
     effect: () => T,
-    { isRead = false, arrived = () => {} }: CallOptions = {},
+    { isRead = false, arrived = () => {}, timeoutMs = TIMEOUT_MS }: CallOptions = {},
   ): Promise<T> {
     const { time, network, random } = this.#world;
     const there = random.whole(1, random.chance(0.05) ? 3_000 : 30);
@@ -201,7 +205,7 @@ export class SimulatedSidecar {
       const unreachable = () => process.wake(() => reject(new ScanError('store-unavailable', 'PocketBase cannot be reached')));
       signal.addEventListener('abort', () => reject(signal.reason), { once: true });
       if (isLost) return time.at(sentAt + there, unreachable);
-      time.at(sentAt + TIMEOUT_MS, unreachable);
+      time.at(sentAt + timeoutMs, unreachable);
       const arrive = () => {
         // One writer at a time: what waited for it comes in any order.
         arrived();
