@@ -12,6 +12,7 @@ import {
   noteMaxRetries,
   noteRenewing,
   recordsOf,
+  savedOrSetAside,
 } from './leases.ts';
 import { noteSignatures } from './rescans.ts';
 import { claimed, isRescan } from './rules.ts';
@@ -60,7 +61,7 @@ function take(tx: CoreApp, request: Claim, now: number): ClaimAnswer {
     const taken: ClaimedCheck[] = [];
     for (const check of checks) {
       const build = builds.get(check.getString('build'));
-      if (build) taken.push(lease(tx, check, build, request, now));
+      if (build) taken.push(...lease(tx, check, build, request, now));
       // Its build was deleted past PocketBase; left in place it would stand at the head of the queue for ever.
       else tx.delete(check);
     }
@@ -127,13 +128,14 @@ function findBuilds(tx: CoreApp, checks: readonly core.Record[]): core.Record[] 
   return tx.findRecordsByIds(buildsCollectionId(tx), ids).map((build) => build!);
 }
 
-function lease(tx: CoreApp, check: core.Record, build: core.Record, request: Claim, now: number): ClaimedCheck {
+/** None where a hook of the host refuses it. */
+function lease(tx: CoreApp, check: core.Record, build: core.Record, request: Claim, now: number): ClaimedCheck[] {
   const state = stateOf(check);
   const token = $security.randomString(TOKEN_LENGTH);
   const until = now + request.leaseMs;
   apply(check, claimed(state, { token, until, worker: request.worker }));
-  tx.saveNoValidate(check);
-  return {
+  if (!savedOrSetAside(tx, check, state, now)) return [];
+  const leased = {
     id: check.id,
     build: build.id,
     attempts: state.attempts,
@@ -144,6 +146,7 @@ function lease(tx: CoreApp, check: core.Record, build: core.Record, request: Cla
     waited: Math.max(0, now - (isRescan(state) ? state.rescanAt : state.pendingSince)) / 1000,
     files: fileNames(build).map((name) => ({ name, size: 0 })),
   };
+  return [leased];
 }
 
 export function renew(e: core.RequestEvent): void {

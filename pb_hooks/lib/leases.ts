@@ -3,11 +3,13 @@ import { appendLog, apply, CHECKS, stateOf } from './checks.ts';
 import { forgetFinished } from './counts.ts';
 import { dateText } from './dates.ts';
 import { appendHistory, failedEvent } from './history.ts';
-import { hasGivenUp, lapsed } from './rules.ts';
+import { type CheckState, hasGivenUp, isRescan, lapsed } from './rules.ts';
 
 /** Last MAX_RETRIES that a worker named, for leases that run out while no worker asks. */
 const MAX_RETRIES_NOTE = 'av.maxRetries';
 const DEFAULT_MAX_RETRIES = 3;
+/** Until the next try with a check that cannot be saved. */
+const SET_ASIDE_MS = 300_000;
 
 /** Notes in memory that the files of a lease were asked for: it costs no write, and a note lost with PocketBase counts as not begun. */
 export function noteBegun(app: CoreApp, token: string): void {
@@ -60,11 +62,38 @@ export function endLapsedLeases(tx: CoreApp, maxRetries: number, now: number): v
     forgetBegun(tx, state.leaseToken);
     apply(check, patch);
     appendLog(check, now, `The lease of ${state.worker} ran out${begun ? ' after it had asked for the files' : ' before it had begun'}.`);
-    tx.saveNoValidate(check);
+    if (!savedOrSetAside(tx, check, state, now)) continue;
     if (hasGivenUp(patch)) {
       forgetFinished(tx);
       appendHistory(tx, [{ ...failedEvent(check, state, 'lease-expired', now), check: check.id, build: check.getString('build') }]);
     }
+  }
+}
+
+/**
+ * Saves it, within the caller's transaction. Where a hook of the host refuses that, it is as `before` and without a lease, by plain SQL,
+ * and waits for a later turn: standing at the head of the queue it would keep all others from theirs.
+ */
+export function savedOrSetAside(tx: CoreApp, check: core.Record, before: CheckState, now: number): boolean {
+  try {
+    tx.saveNoValidate(check);
+    return true;
+  } catch (error) {
+    tx.logger().error('av: a check could not be saved and waits for a later turn', 'check', check.id, 'error', String(error));
+    const rescan = isRescan(before);
+    tx.db()
+      .newQuery(
+        `UPDATE ${CHECKS} SET lease_token = '', lease_until = '', status = {:status}, pending_since = {:since}, ${rescan ? 'rescan_at' : 'not_before'} = {:later}
+         WHERE id = {:id}`,
+      )
+      .bind({
+        id: check.id,
+        status: rescan ? before.status : 'pending',
+        since: dateText(before.pendingSince),
+        later: dateText(now + SET_ASIDE_MS),
+      })
+      .execute();
+    return false;
   }
 }
 

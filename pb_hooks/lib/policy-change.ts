@@ -20,6 +20,9 @@ const PER_SWEEP = 2_000;
 /** The last check looked at, and under which policy. */
 const CURSOR = 'av.policy.cursor';
 
+/** What becomes of a check, for the history; null where nothing does. */
+type Decide = (tx: CoreApp, check: core.Record, now: number) => Omit<HistoryEvent, 'check' | 'build'> | null;
+
 /** Shuts what no policy allows any more. To be called before anything is served: from then on nothing of it leaves. */
 export function shutDisallowed(app: CoreApp): void {
   const gone = releasesOf(app).filter((releasedBy) => !stillAllows(releasedBy, readPolicy(allowUnscannable()).allowed));
@@ -105,16 +108,20 @@ function isLie(tx: CoreApp, check: core.Record, files: WireFileVerdict[]): boole
   return engine === null || enginesOf({ engine, files }).some(({ name, canaryAt }) => isVoided(tx, name, known(canaryAt)));
 }
 
-function inBatches(
-  app: CoreApp,
-  ids: readonly string[],
-  decide: (tx: CoreApp, check: core.Record, now: number) => Omit<HistoryEvent, 'check' | 'build'> | null,
-): void {
+function inBatches(app: CoreApp, ids: readonly string[], decide: Decide): void {
   for (let from = 0; from < ids.length; from += BATCH) {
-    let rows: HistoryRow[] = [];
+    const batch = ids.slice(from, from + BATCH);
+    if (inBatch(app, batch, decide) === batch.length) throw new Error(`none of ${batch.length} checks could be stored`);
+  }
+}
+
+/** All in one transaction; where that fails, each in its own, so that one bad row does not keep the others from their turn. Answers how many failed. */
+function inBatch(app: CoreApp, ids: readonly string[], decide: Decide): number {
+  let rows: HistoryRow[] = [];
+  try {
     app.runInTransaction((tx) => {
       const now = Date.now();
-      const events = recordsOf(tx, ids.slice(from, from + BATCH)).flatMap((check) => {
+      const events = recordsOf(tx, ids).flatMap((check) => {
         const event = decide(tx, check, now);
         if (event === null) return [];
         tx.saveNoValidate(check);
@@ -122,9 +129,14 @@ function inBatches(
       });
       rows = appendHistory(tx, events);
     });
-    keepClosings(app, rows);
-    forgetFinished(app);
+  } catch (error) {
+    if (ids.length > 1) return ids.reduce((failed, id) => failed + inBatch(app, [id], decide), 0);
+    app.logger().error('av: a check could not follow the policy', 'check', ids[0], 'error', String(error));
+    return 1;
   }
+  keepClosings(app, rows);
+  forgetFinished(app);
+  return 0;
 }
 
 /** All that policies have released builds under. */

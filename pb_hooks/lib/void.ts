@@ -131,18 +131,36 @@ function remember(tx: CoreApp, { engine, since, reason, by }: Void, done: boolea
 /** Deals with the checks, newest first. What is left at `until` is left to the sweep. */
 function finish(app: CoreApp, entry: Void, until: number): void {
   const touched = touchedBy(app, entry);
+  let failed = 0;
   for (let from = 0; from < touched.length; from += BATCH) {
     if (Date.now() > until) return;
     const batch = touched.slice(from, from + BATCH);
-    let rows: HistoryRow[] = [];
+    const missed = finishBatch(app, entry, batch);
+    // Then it is no single row, but the disk or the history.
+    if (missed === batch.length) return;
+    failed += missed;
+  }
+  // The sweep tries those again.
+  if (failed > 0) return;
+  app.db().newQuery(`UPDATE ${VOIDS} SET done = TRUE WHERE id = {:id}`).bind({ id: entry.id }).execute();
+  if (touched[0]) notifyQuietly(app, touched[0].build);
+}
+
+/** All in one transaction; where that fails, each in its own, so that one bad row does not keep the others from their turn. Answers how many failed. */
+function finishBatch(app: CoreApp, entry: Void, batch: readonly Touched[]): number {
+  let rows: HistoryRow[] = [];
+  try {
     app.runInTransaction((tx) => {
       rows = voidBatch(tx, entry, batch);
     });
-    keepClosings(app, rows);
-    forgetFinished(app);
+  } catch (error) {
+    if (batch.length > 1) return batch.reduce((failed, one) => failed + finishBatch(app, entry, [one]), 0);
+    app.logger().error('av: what follows from a void could not be stored', 'check', batch[0]!.id, 'error', String(error));
+    return 1;
   }
-  app.db().newQuery(`UPDATE ${VOIDS} SET done = TRUE WHERE id = {:id}`).bind({ id: entry.id }).execute();
-  if (touched[0]) notifyQuietly(app, touched[0].build);
+  keepClosings(app, rows);
+  forgetFinished(app);
+  return 0;
 }
 
 function voidBatch(tx: CoreApp, entry: Void, batch: readonly Touched[]): HistoryRow[] {

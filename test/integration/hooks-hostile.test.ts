@@ -32,6 +32,11 @@ routerAdd('POST', '/host/stale/{id}/{gone}', (e) => {
   $app.saveNoValidate(stale)
   e.noContent(204)
 })
+onRecordUpdateExecute((e) => {
+  if ($app.store().get('host.refuses') === e.record.getString('build')) throw new BadRequestError('the host refuses this update')
+  e.next()
+}, 'av_build_checks')
+routerAdd('POST', '/host/refuses/{build}', (e) => { $app.store().set('host.refuses', e.request.pathValue('build')); e.noContent(204) })
 onRecordCreateExecute((e) => {
   if (e.record.getString('build') === 'failingbuild001') throw new BadRequestError('the host refuses this one')
   e.next()
@@ -167,6 +172,40 @@ describe('the gate among hostile neighbours', () => {
     for (const build of [bad, good]) expect((await download(pb, build)).status).toBe(403);
     expect(await checkOf(pb, good)).toMatchObject({ status: 'pending' });
     expect(await pb.client.collection('av_voids').getFirstListItem('')).toMatchObject({ done: true });
+    await pb.sql('DELETE FROM av_voids');
+  });
+
+  it('works on the others where the host refuses to have one check changed', async () => {
+    const refuse = (build: string) => pb.client.send(`/host/refuses/${build}`, { method: 'POST' });
+    const [bad, good] = [await upload(pb, { 'a.txt': 'a' }), await upload(pb, { 'a.txt': 'a' })];
+    const lapse = () => pb.sql("UPDATE av_build_checks SET lease_until = '2020-01-01 00:00:00.000Z' WHERE lease_until != ''");
+    const waiting = { status: 'pending', open: false, lease_until: '', attempts: 0 };
+
+    await refuse(bad.id);
+    expect((await claim(pb, { max: 1 })).checks.map(({ build }) => build)).toEqual([good.id]);
+    expect(await checkOf(pb, bad)).toMatchObject({ ...waiting, not_before: expect.stringMatching(/^20/) });
+    await refuse('none');
+    await pb.sql("UPDATE av_build_checks SET not_before = ''");
+    expect((await claim(pb)).checks.map(({ build }) => build)).toEqual([bad.id]);
+
+    await refuse(bad.id);
+    await lapse();
+    expect((await claim(pb)).checks.map(({ build }) => build)).toEqual([good.id]);
+    expect(await checkOf(pb, bad)).toMatchObject(waiting);
+    await refuse('none');
+    await lapse();
+    await pb.sql("UPDATE av_build_checks SET not_before = ''");
+    await clearAll(pb);
+
+    await refuse(bad.id);
+    const body = { engine: 'test-engine', since: '2026-01-01T00:00:00.000Z', reason: 'it lied' };
+    await pb.client.send('/api/av/void', { method: 'POST', body });
+    for (const build of [bad, good]) expect((await download(pb, build)).status).toBe(403);
+    expect(await checkOf(pb, good)).toMatchObject({ status: 'pending' });
+    expect(await checkOf(pb, bad)).toMatchObject({ status: 'clean', open: false });
+    await refuse('none');
+    await sweep();
+    await eventually('the sweep has made up for it', async () => (await checkOf(pb, bad)).status === 'pending');
     await pb.sql('DELETE FROM av_voids');
   });
 
