@@ -25,6 +25,8 @@ migrate(
   },
   (app) => {
     if (!app.hasTable(CHECKS)) return;
+    // The columns that are left cannot say that a verdict is void, and it might be trusted afterwards.
+    app.db().newQuery(`UPDATE ${CHECKS} SET status = 'pending' WHERE status = 'clean' AND open = FALSE`).execute();
     const collection = app.findCollectionByNameOrId(CHECKS);
     unshape(collection);
     app.save(collection);

@@ -1,5 +1,6 @@
 /// Lets a check tell since when it is open, how often it was downloaded and who shut it; creates the record of voided verdicts.
-import { CHECKS } from '../pb_hooks/lib/checks.ts';
+import { CHECKS, HISTORY } from '../pb_hooks/lib/checks.ts';
+import { READABLE_ENTRY } from '../pb_hooks/lib/history.ts';
 import { addIndexes, shaped } from '../pb_hooks/lib/schema.ts';
 
 const VOIDS = 'av_voids';
@@ -15,6 +16,21 @@ migrate(
     app
       .db()
       .newQuery(`UPDATE ${CHECKS} SET opened_at = CASE WHEN released_at != '' THEN released_at ELSE scan_time END WHERE open = TRUE`)
+      .execute();
+    // Who shut what a policy might open says the history alone until now.
+    app
+      .db()
+      .newQuery(
+        `WITH decisions AS (
+           SELECT seq, json_extract(entry, '$.check') AS id, json_extract(entry, '$.event') AS event, json_extract(entry, '$.by') AS by,
+                  json_extract(entry, '$.revision') AS revision
+           FROM (SELECT seq, ${READABLE_ENTRY} AS entry FROM ${HISTORY} WHERE entry LIKE '%"event":"re%')
+           WHERE event IN ('released', 'revoked')),
+         shut AS (SELECT d.* FROM decisions d JOIN (SELECT MAX(seq) AS seq FROM decisions GROUP BY id) l ON l.seq = d.seq
+                  WHERE d.event = 'revoked' AND d.by NOT LIKE 'policy:%')
+         UPDATE ${CHECKS} SET shut_by = shut.by FROM shut WHERE shut.id = ${CHECKS}.id AND shut.revision = ${CHECKS}.revision
+           AND ${CHECKS}.status = 'error' AND ${CHECKS}.released_by = ''`,
+      )
       .execute();
     if (app.hasTable(VOIDS)) return;
     app.save(
