@@ -17,6 +17,7 @@ import {
 import { noteSignatures } from './rescans.ts';
 import { claimed, isRescan } from './rules.ts';
 import { text } from './text.ts';
+import { runStored } from './transaction.ts';
 import type { ClaimAnswer, ClaimedCheck, RenewResult } from './wire.ts';
 
 /** Suspect uploads that have waited this long go before new ones; a suspect rescan goes before none. */
@@ -46,10 +47,28 @@ export function claim(e: core.RequestEvent): void {
   noteSignatures(e.app, body['signatures'] === undefined ? null : integer(body, 'signatures', 1, 1_000_000_000));
   let answer: ClaimAnswer = { checks: [], drain: false };
   // Reading and writing under the one writer connection is what makes a claim exclusive.
-  e.app.runInTransaction((tx) => {
-    answer = take(tx, request, Date.now());
-  });
+  runStored(
+    e.app,
+    (tx) => {
+      answer = take(tx, request, Date.now());
+    },
+    () => areHeld(e.app, answer.checks),
+  );
   e.json(200, answer);
+}
+
+/** Whether all of these leases can be read back, until when they hold. */
+function areHeld(app: CoreApp, leases: readonly { id: string; lease: string; leaseUntil: string }[]): boolean {
+  const checks = new Map(
+    recordsOf(
+      app,
+      leases.map(({ id }) => id),
+    ).map((check) => [check.id, check]),
+  );
+  return leases.every(({ id, lease: token, leaseUntil }) => {
+    const check = checks.get(id);
+    return check !== undefined && holds(check, token) && dateMs(check.getString('lease_until')) === Date.parse(leaseUntil);
+  });
 }
 
 function take(tx: CoreApp, request: Claim, now: number): ClaimAnswer {
@@ -164,7 +183,7 @@ export function renew(e: core.RequestEvent): void {
 
 function renewAll(app: CoreApp, leases: readonly { id: string; token: string }[], leaseMs: number): RenewResult[] {
   let results: RenewResult[] = [];
-  app.runInTransaction((tx) => {
+  const write = (tx: CoreApp) => {
     const now = Date.now();
     const until = now + leaseMs;
     const checks = new Map(
@@ -182,6 +201,12 @@ function renewAll(app: CoreApp, leases: readonly { id: string; token: string }[]
       tx.saveNoValidate(check);
       return { id, ok: true, leaseUntil: new Date(until).toISOString() };
     });
-  });
+  };
+  const renewed = () =>
+    leases.flatMap(({ token }, i) => {
+      const { id, leaseUntil } = results[i]!;
+      return leaseUntil === undefined ? [] : [{ id, lease: token, leaseUntil }];
+    });
+  runStored(app, write, () => areHeld(app, renewed()));
   return results;
 }

@@ -50,6 +50,13 @@ export function appendHistory(tx: CoreApp, events: readonly HistoryEvent[]): His
   });
 }
 
+/** Whether rows that were appended can be read back; false where there are none. */
+export function areStored(app: CoreApp, rows: readonly HistoryRow[]): boolean {
+  const written = rows[rows.length - 1];
+  const last = lastRow(app, written?.seq);
+  return written !== undefined && last.seq === written.seq && last.hash === written.hash;
+}
+
 /**
  * SQL for an entry that JSON functions can look into, whatever was written over it: one that is no JSON would make the whole query fail,
  * and with it the pages of people whose builds it is not about.
@@ -86,9 +93,9 @@ export function lastRevisions(app: CoreApp, builds: readonly string[]): Map<stri
   return new Map(rows.map((row) => [String(row['build']), Number(row['revision'])]));
 }
 
-function lastRow(tx: CoreApp): { seq: number; hash: string } {
+function lastRow(tx: CoreApp, upTo = Number.MAX_SAFE_INTEGER): { seq: number; hash: string } {
   const rows = arrayOf(new DynamicModel({ seq: 0, hash: '' }));
-  tx.db().newQuery(`SELECT seq, hash FROM ${HISTORY} ORDER BY seq DESC LIMIT 1`).all(rows);
+  tx.db().newQuery(`SELECT seq, hash FROM ${HISTORY} WHERE seq <= {:upTo} ORDER BY seq DESC LIMIT 1`).bind({ upTo }).all(rows);
   const last = rows[0];
   return last ? { seq: Number(last['seq']), hash: String(last['hash']) } : { seq: 0, hash: '' };
 }

@@ -1,12 +1,13 @@
 /** POST /api/av/checks/{id}/release, /revoke and /rescan: what a superuser decides, on record in the same transaction. */
 import { appendLog, apply, stateOf } from './checks.ts';
-import { appendHistory, type HistoryRow, historyProblem } from './history.ts';
+import { appendHistory, areStored, type HistoryRow, historyProblem } from './history.ts';
 import type { HistoryEvent } from './history-entry.ts';
 import { bodyOf, refusal } from './http.ts';
 import { keepClosings } from './journal.ts';
 import { recordsOf } from './leases.ts';
 import { notifyQuietly } from './notify.ts';
 import { type CheckState, type DecisionCode, type Patch, released, rescanAsked, revoked } from './rules.ts';
+import { runStored } from './transaction.ts';
 import type { DecisionAnswer } from './wire.ts';
 
 const MIN_REASON = 3;
@@ -91,12 +92,16 @@ function decide(e: core.RequestEvent, decision: Decision): DecisionAnswer {
   let answer: DecisionAnswer | undefined;
   let rows: HistoryRow[] = [];
   try {
-    e.app.runInTransaction((tx) => {
-      const check = recordsOf(tx, [e.request!.pathValue('id')])[0];
-      if (!check) throw new NotFoundError();
-      refuseStale(body, check);
-      ({ answer, rows } = write(tx, check, decision, by, note));
-    });
+    runStored(
+      e.app,
+      (tx) => {
+        const check = recordsOf(tx, [e.request!.pathValue('id')])[0];
+        if (!check) throw new NotFoundError();
+        refuseStale(body, check);
+        ({ answer, rows } = write(tx, check, decision, by, note));
+      },
+      () => areStored(e.app, rows),
+    );
   } catch (error) {
     // In goja they are two classes, of which neither descends from the other.
     if (error instanceof ApiError || error instanceof NotFoundError) throw error;

@@ -3,7 +3,7 @@ import { appendLog, appendStory, apply, buildsCollectionId, fileNames, findingsO
 import { forgetFinished } from './counts.ts';
 import { exposureOf } from './downloads.ts';
 import { noteFoundLater } from './found-later.ts';
-import { appendHistory, failedEvent, type HistoryRow } from './history.ts';
+import { appendHistory, areStored, failedEvent, type HistoryRow } from './history.ts';
 import { type HistoryEvent, waitedSeconds } from './history-entry.ts';
 import { bodyOf, integer, objects } from './http.ts';
 import { keepClosings } from './journal.ts';
@@ -12,6 +12,7 @@ import { policyFor, readPolicy } from './policy.ts';
 import { type CheckState, gaveBack, hasGivenUp, isRescan, type Patch, settled } from './rules.ts';
 import { allowUnscannable } from './settings.ts';
 import { readSettleItem } from './settle-item.ts';
+import { runStored } from './transaction.ts';
 import { voidedAmong } from './void-record.ts';
 import type { SettleItem, SettleResult } from './wire.ts';
 
@@ -64,7 +65,7 @@ function inTransaction(app: CoreApp, items: readonly (SettleItem | SettleResult)
   const tokens: string[] = [];
   let rows: HistoryRow[] = [];
   const events: HistoryEvent[] = [];
-  app.runInTransaction((tx) => {
+  const write = (tx: CoreApp) => {
     const checks = new Map(
       recordsOf(
         tx,
@@ -80,7 +81,8 @@ function inTransaction(app: CoreApp, items: readonly (SettleItem | SettleResult)
       return result;
     });
     rows = appendHistory(tx, events);
-  });
+  };
+  runStored(app, write, () => areStored(app, rows));
   keepClosings(app, rows);
   forgetFinished(app);
   noteFoundLater(app, events);

@@ -36,6 +36,11 @@ onRecordUpdateExecute((e) => {
   if ($app.store().get('host.refuses') === e.record.getString('build')) throw new BadRequestError('the host refuses this update')
   e.next()
 }, 'av_build_checks')
+onRecordAfterUpdateSuccess((e) => {
+  e.next()
+  if ($app.store().get('host.throws') === '1') throw new Error('too late to refuse')
+}, 'av_build_checks')
+routerAdd('POST', '/host/throws/{value}', (e) => { $app.store().set('host.throws', e.request.pathValue('value')); e.noContent(204) })
 routerAdd('POST', '/host/refuses/{build}', (e) => { $app.store().set('host.refuses', e.request.pathValue('build')); e.noContent(204) })
 onRecordCreateExecute((e) => {
   if (e.record.getString('build') === 'failingbuild001') throw new BadRequestError('the host refuses this one')
@@ -207,6 +212,22 @@ describe('the gate among hostile neighbours', () => {
     await sweep();
     await eventually('the sweep has made up for it', async () => (await checkOf(pb, bad)).status === 'pending');
     await pb.sql('DELETE FROM av_voids');
+  });
+
+  it('says that it is done what is stored, where a hook of the host fails after that', async () => {
+    const throws = (value: number) => pb.client.send(`/host/throws/${value}`, { method: 'POST' });
+    const build = await upload(pb, { 'a.txt': 'a' });
+    await throws(1);
+    const { checks } = await claim(pb);
+    expect(checks.map(({ build: id }) => id)).toEqual([build.id]);
+    const { id, lease } = checks[0]!;
+    const body = { leaseSeconds: 60, leases: [{ id, lease }] };
+    expect(await pb.client.send('/api/av/renew', { method: 'POST', body })).toMatchObject({ results: [{ ok: true }] });
+    expect(await settle(pb, [infected(checks[0]!)])).toMatchObject([{ ok: true, status: 'infected' }]);
+    const decided = await pb.client.send(`/api/av/checks/${id}/release`, { method: 'POST', body: { reason: 'as I say' } });
+    expect(decided).toMatchObject({ open: true });
+    expect((await download(pb, build)).status).toBe(200);
+    await throws(0);
   });
 
   it('goes on counting revisions when a check was deleted by hand', async () => {
