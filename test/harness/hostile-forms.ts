@@ -24,6 +24,7 @@ function hostileTars(data: Buffer): Record<string, Buffer> {
   base256.writeUInt8(0x80, 0);
   base256.writeUInt32BE(data.length, 8);
   const named = (prefix: string) => tarOf(`${prefix}.bin`, data);
+  const hidden = tarOf('harmless', Buffer.concat([Buffer.alloc(512, 'j'), tar]));
   const emptyExtended = patchedTar(header, [
     [124, Buffer.from('00000000000\0')],
     [156, Buffer.from('x')],
@@ -39,6 +40,10 @@ function hostileTars(data: Buffer): Record<string, Buffer> {
     'data behind a volume name': type('V'),
     'an unknown attribute': Buffer.concat([emptyExtended, tar]),
     'a sparse file': type('S'),
+    ...Object.fromEntries([...'AEIN'].map((flag) => [`of the rare type ${flag}`, type(flag)])),
+    'a size in pax behind a blank': Buffer.concat([paxOf(' size=512'), hidden]),
+    'a pax record of no length': Buffer.concat([paxOf('a=b').fill('=', 512, 520), tar]),
+    'a pax record of hexadecimal length': Buffer.concat([paxOf('a=b').fill('0x0b a=size=', 512, 520), tar]),
     'no name in the header, one in pax': Buffer.concat([paxOf(`path=${name}`), patchedTar(tar, [[0, Buffer.alloc(100)]])]),
     'a member behind one empty block': Buffer.concat([first, Buffer.alloc(512), tar]),
     'a member behind the end': Buffer.concat([innocent, tar]),

@@ -48,6 +48,19 @@ describe('a member', () => {
   });
 });
 
+it('a pax record that leads nowhere is not read for ever', async () => {
+  for (const records of ['=', 'a=b\n', '0 a=b\n', '1 ', '0x0b a=size=', '99999999999 a=b\n']) {
+    const pax = tarOf('pax', Buffer.from(records));
+    pax.write('x', 156);
+    const sum = pax
+      .fill(' ', 148, 156)
+      .subarray(0, 512)
+      .reduce((all, byte) => all + byte, 0);
+    pax.write(`${sum.toString(8).padStart(6, '0')}\0 `, 148);
+    expect(await lookAt(Buffer.concat([without(pax), tarOf('a', text)]))).toBe('unscannable:damaged');
+  }
+});
+
 describe('honest files', () => {
   const random = fc.uint8Array({ minLength: 0, maxLength: 3000 });
 

@@ -13,6 +13,8 @@ const longestExtended = 1024 * 1024;
 const withoutData = new Set(['1', '2', '3', '4', '5', '6', 'V']);
 /** clamd jumps over these. */
 const skipped = new Set(['K', 'L', 'N', 'A', 'E', 'I', 'g', 'x', 'X']);
+/** And of those, these are plain files to readers that do not know them. */
+const plainToOthers = new Set(['N', 'A', 'E', 'I']);
 /** Old sparse files: what is stored is not what they unpack to. */
 const sparse = 'S';
 
@@ -69,7 +71,7 @@ const nothingFound: MemberFound = { found: null, goesOn: true };
 
 function* readMember(input: Input, header: TarHeader, open: ((size: number) => Look) | null): Walk<MemberFound> {
   const { type, size } = header;
-  if (type === sparse) return stop('unscannable:tar-form');
+  if (type === sparse || plainToOthers.has(type)) return stop('unscannable:tar-form');
   if (withoutData.has(type)) return size === 0 ? nothingFound : stop('unscannable:damaged');
   // Behind an empty one clamd jumps over the next header as well.
   if (skipped.has(type) && size === 0) return stop('unscannable:damaged');
@@ -98,10 +100,13 @@ function* readExtended(input: Input, size: number): Walk {
 function judgeRecords(records: Buffer): UnscannableReason | null {
   for (let at = 0; at < records.length; ) {
     const space = records.indexOf(' ', at);
-    const length = space < 0 ? 0 : Number(records.toString('latin1', at, space));
-    if (!Number.isSafeInteger(length) || length <= space - at || at + length > records.length) return 'unscannable:damaged';
+    const told = space < 0 ? '' : records.toString('latin1', at, space);
+    const length = Number(told);
+    // What is no decimal number some readers take for the end; a length that leads nowhere would be read for ever.
+    if (!/^[1-9][0-9]{0,8}$/.test(told) || length <= told.length + 1 || at + length > records.length) return 'unscannable:damaged';
     const equals = records.indexOf('=', space);
-    const key = records.toString('latin1', space + 1, equals < 0 ? space + 1 : equals);
+    // GNU tar takes blanks in front of a key for none.
+    const key = records.toString('latin1', space + 1, equals < 0 ? space + 1 : equals).trim();
     if (key === 'size' || key.startsWith('GNU.sparse.') || key === 'SCHILY.realsize') return 'unscannable:tar-form';
     at += length;
   }
