@@ -9,6 +9,7 @@ import {
   holds,
   idsOf,
   liveLeases,
+  MAX_LEASE_SECONDS,
   noteMaxRetries,
   noteRenewing,
   recordsOf,
@@ -22,6 +23,9 @@ import type { ClaimAnswer, ClaimedCheck, RenewResult } from './wire.ts';
 
 /** Suspect uploads that have waited this long go before new ones; a suspect rescan goes before none. */
 const SUSPECT_PATIENCE_MS = 300_000;
+/** Nothing waits longer before its next turn: a later moment is of a clock that was ahead. */
+const MAX_DELAY_MS = 3_600_000;
+const IS_ITS_TURN = "(not_before = '' OR not_before <= {:now} OR not_before > {:latest})";
 /** Rescans that one worker holds: those that it claimed ahead would delay the next upload. */
 const RESCANS_AT_ONCE = 8;
 const TOKEN_LENGTH = 32;
@@ -39,7 +43,7 @@ export function claim(e: core.RequestEvent): void {
   const request: Claim = {
     worker: text(body['worker'], 100),
     max: integer(body, 'max', 1, 100),
-    leaseMs: integer(body, 'leaseSeconds', 1, 3600) * 1000,
+    leaseMs: integer(body, 'leaseSeconds', 1, MAX_LEASE_SECONDS) * 1000,
     maxRetries: integer(body, 'maxRetries', 1, 100),
     alone: body['alone'] === true,
   };
@@ -92,13 +96,13 @@ function take(tx: CoreApp, request: Claim, now: number): ClaimAnswer {
 function choose(tx: CoreApp, request: Claim, now: number): { ids: string[]; drain: boolean } {
   const live = liveLeases(tx);
   if (live.suspect) return { ids: [], drain: false };
-  const at = { now: dateText(now), max: request.max };
+  const at = { now: dateText(now), latest: dateText(now + MAX_DELAY_MS), max: request.max };
   const suspect = dueSuspect(tx, now);
   const free = request.alone && live.count === 0;
   if (suspect?.overdue) return free ? { ids: [suspect.id], drain: false } : { ids: [], drain: true };
   const uploads = idsOf(
     tx,
-    `SELECT id FROM ${CHECKS} INDEXED BY idx_av_build_checks_pending WHERE status = 'pending' AND suspect = FALSE AND (not_before = '' OR not_before <= {:now})
+    `SELECT id FROM ${CHECKS} INDEXED BY idx_av_build_checks_pending WHERE status = 'pending' AND suspect = FALSE AND ${IS_ITS_TURN}
      ORDER BY pending_since, id LIMIT {:max}`,
     at,
   );
@@ -130,10 +134,10 @@ function dueSuspect(tx: CoreApp, now: number): { id: string; overdue: boolean } 
   // Its index by name: without statistics SQLite takes the one on status and reads every waiting or finished check.
   tx.db()
     .newQuery(
-      `SELECT id, updated, status FROM ${CHECKS} INDEXED BY idx_av_build_checks_suspect WHERE suspect = TRUE AND lease_until = '' AND (not_before = '' OR not_before <= {:now})
+      `SELECT id, updated, status FROM ${CHECKS} INDEXED BY idx_av_build_checks_suspect WHERE suspect = TRUE AND lease_until = '' AND ${IS_ITS_TURN}
        AND (status = 'pending' OR (status != 'scanning' AND rescan_at != '' AND rescan_at <= {:now})) ORDER BY status = 'pending' DESC, updated, id LIMIT 1`,
     )
-    .bind({ now: dateText(now) })
+    .bind({ now: dateText(now), latest: dateText(now + MAX_DELAY_MS) })
     .all(rows);
   const row = rows[0];
   if (!row) return null;
@@ -170,7 +174,7 @@ function lease(tx: CoreApp, check: core.Record, build: core.Record, request: Cla
 
 export function renew(e: core.RequestEvent): void {
   const body = bodyOf(e);
-  const leaseMs = integer(body, 'leaseSeconds', 1, 3600) * 1000;
+  const leaseMs = integer(body, 'leaseSeconds', 1, MAX_LEASE_SECONDS) * 1000;
   const leases = objects(body, 'leases', 500).map((item) => ({ id: text(item['id'], 50), token: text(item['lease'], 100) }));
   const tokens = leases.map(({ token }) => token);
   noteRenewing(e.app, tokens);

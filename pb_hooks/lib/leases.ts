@@ -8,6 +8,7 @@ import { type CheckState, hasGivenUp, isRescan, lapsed } from './rules.ts';
 /** Last MAX_RETRIES that a worker named, for leases that run out while no worker asks. */
 const MAX_RETRIES_NOTE = 'av.maxRetries';
 const DEFAULT_MAX_RETRIES = 3;
+export const MAX_LEASE_SECONDS = 3_600;
 /** Until the next try with a check that cannot be saved. */
 const SET_ASIDE_MS = 300_000;
 
@@ -47,12 +48,12 @@ export function hasEnded(check: core.Record, token: string): boolean {
   return token !== '' && check.getString('lease_until') === '' && $security.equal(check.getString('lease_token'), token);
 }
 
-/** Ends every lease that has run out. Within the caller's transaction. */
+/** Ends every lease that has run out, or that a clock has granted which was ahead. Within the caller's transaction. */
 export function endLapsedLeases(tx: CoreApp, maxRetries: number, now: number): void {
   const ids = idsOf(
     tx,
-    `SELECT id FROM ${CHECKS} INDEXED BY idx_av_build_checks_lease WHERE lease_until != '' AND lease_until < {:now} LIMIT 500`,
-    { now: dateText(now) },
+    `SELECT id FROM ${CHECKS} INDEXED BY idx_av_build_checks_lease WHERE lease_until != '' AND (lease_until < {:now} OR lease_until > {:latest}) LIMIT 500`,
+    { now: dateText(now), latest: dateText(now + 2 * MAX_LEASE_SECONDS * 1000) },
   );
   for (const check of recordsOf(tx, ids)) {
     const state = stateOf(check);

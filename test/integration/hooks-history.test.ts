@@ -235,7 +235,7 @@ describe('GET /api/av/stats', () => {
     const { checks } = await claim(pb, { max: 4 });
     await settle(pb, [clean(checks[0]!), infected(checks[1]!), unscannable(checks[2]!), giveBack(checks[3]!, 'download')], 1);
     await pb.client.send(`/api/av/checks/${checks[0]!.id}/rescan`, { method: 'POST', body: { reason: 'new signatures' } });
-    await pb.sql("UPDATE av_build_checks SET not_before = '2100-01-01 00:00:00.000Z' WHERE status = 'pending'");
+    await pb.sql("UPDATE av_build_checks SET not_before = strftime('%Y-%m-%d %H:%M:%fZ', 'now', '+30 minutes') WHERE status = 'pending'");
     const [again] = (await claim(pb, { max: 1 })).checks;
     expect(again).toMatchObject({ rescan: true });
     await settle(pb, [infected(again!)]);

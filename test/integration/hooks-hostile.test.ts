@@ -230,6 +230,16 @@ describe('the gate among hostile neighbours', () => {
     await throws(0);
   });
 
+  it('loses no check to a clock that was ahead', async () => {
+    const [held, late] = [await upload(pb, { 'a.txt': 'a' }), await upload(pb, { 'a.txt': 'a' })];
+    await claim(pb, { max: 1 });
+    const tomorrow = new Date(Date.now() + 86_400_000).toISOString().replace('T', ' ');
+    await pb.sql(`UPDATE av_build_checks SET lease_until = '${tomorrow}' WHERE build = '${held.id}'`);
+    await pb.sql(`UPDATE av_build_checks SET not_before = '${tomorrow}' WHERE build = '${late.id}'`);
+    expect((await claim(pb)).checks.map(({ build }) => build).sort()).toEqual([held.id, late.id].sort());
+    await pb.sql("UPDATE av_build_checks SET lease_until = '2020-01-01 00:00:00.000Z' WHERE lease_until != ''");
+  });
+
   it('goes on counting revisions when a check was deleted by hand', async () => {
     const build = await upload(pb, { 'a.txt': 'a' });
     await clearAll(pb);
