@@ -5,7 +5,7 @@
 import { CHECKS } from './checks.ts';
 import { dateMs } from './dates.ts';
 
-/** Builds that were downloaded since the last flush, each followed by a comma: what a store can hold for all runtimes is text. */
+/** Builds that were downloaded since the last flush, each followed by a line break: what a store can hold for all runtimes is text. */
 const LIST = 'av.downloads';
 /** Few enough that one transaction does not hold up other writers. */
 const BATCH = 500;
@@ -18,7 +18,7 @@ export function countDownload(app: CoreApp, build: string, request: http.Request
     isFirst = !count;
     return String(Number(count ?? 0) + 1);
   });
-  if (isFirst) app.store().setFunc(LIST, (list: unknown) => `${list ?? ''}${build},`);
+  if (isFirst) app.store().setFunc(LIST, (list: unknown) => `${list ?? ''}${build}\n`);
 }
 
 /** Adds what was counted to the checks, one write for each build. Past the record, since nobody is to be told of it. */
@@ -28,7 +28,7 @@ export function flushDownloads(app: CoreApp): void {
     list = String(all ?? '');
     return '';
   });
-  const builds = list.split(',').filter((build) => build !== '');
+  const builds = list.split('\n').filter((build) => build !== '');
   for (let from = 0; from < builds.length; from += BATCH) flushBatch(app, builds.slice(from, from + BATCH));
 }
 

@@ -103,9 +103,9 @@ function isWhole(tx: CoreApp, check: core.Record, files: readonly WireFileVerdic
 /** Verdicts of older versions do not say when their engine was known to be good: for them the moment of the verdict stands for it. */
 function isLie(tx: CoreApp, check: core.Record, files: WireFileVerdict[]): boolean {
   const engine = engineOf(check);
-  const scanTime = new Date(dateMs(check.getString('scan_time'))).toISOString();
-  const known = (canaryAt: string | undefined) => canaryAt ?? scanTime;
-  return engine === null || enginesOf({ engine, files }).some(({ name, canaryAt }) => isVoided(tx, name, known(canaryAt)));
+  const scanTime = dateMs(check.getString('scan_time'));
+  const known = (canaryAt: string | undefined) => canaryAt ?? new Date(scanTime).toISOString();
+  return engine === null || enginesOf({ engine, files }).some(({ name, canaryAt }) => isVoided(tx, name, known(canaryAt), scanTime));
 }
 
 function inBatches(app: CoreApp, ids: readonly string[], decide: Decide): void {

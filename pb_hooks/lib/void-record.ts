@@ -41,16 +41,19 @@ function hasNone(tx: CoreApp): boolean {
   return true;
 }
 
-/** Whether what an engine said on the strength of this canary was voided. */
-export function isVoided(app: CoreApp, engine: string, canaryAt: string): boolean {
+/**
+ * Whether what an engine said on the strength of this canary was voided. `storedAt`: since when its word is in the database, in
+ * milliseconds; a void takes in whatever was there, also where the clock of the canary was ahead.
+ */
+export function isVoided(app: CoreApp, engine: string, canaryAt: string, storedAt = Number.POSITIVE_INFINITY): boolean {
   const rows = arrayOf(new DynamicModel({ id: '' }));
-  const at = dateText(Date.parse(canaryAt));
+  const at = Date.parse(canaryAt);
   app
     .db()
     .newQuery(
-      `SELECT id FROM ${VOIDS} INDEXED BY idx_av_voids_until WHERE engine = {:engine} AND until >= {:at} AND since <= {:at} LIMIT 1`,
+      `SELECT id FROM ${VOIDS} INDEXED BY idx_av_voids_until WHERE engine = {:engine} AND until >= {:earliest} AND since <= {:at} LIMIT 1`,
     )
-    .bind({ engine, at })
+    .bind({ engine, at: dateText(at), earliest: dateText(Math.min(at, storedAt)) })
     .all(rows);
   return rows.length > 0;
 }

@@ -237,6 +237,21 @@ describe('a void', () => {
     expect(await download(pb, since)).toMatchObject({ status: 403 });
   });
 
+  it('keeps a policy from opening again what it closed, by whatever clock, also after a restart', async () => {
+    const name = newName();
+    const builds = [await judged(by(name, ago(1), unscannable)), await judged(by(name, ago(-48), unscannable))];
+    const other = await judged(by(newName(), ago(1), unscannable));
+    const allowed = await pb.client.collection('av_build_checks').getFullList({ filter: 'released_by ~ "policy:"' });
+    expect(allowed.map(({ build }) => build)).toEqual(expect.arrayContaining(builds.map(({ id }) => id)));
+    expect(await voided({ engine: name, since: ago(2) })).toEqual({ closed: 2, rescanned: 2 });
+    await pb.sql(`UPDATE av_build_checks SET open = FALSE, released_by = '' WHERE build = '${other.id}'`);
+    await pb.kill();
+    await pb.restart();
+    await pb.client.crons.run('av-sweep');
+    await eventually('the policy has opened the other', async () => (await checkOf(pb, other)).open);
+    for (const build of builds) expect(await download(pb, build)).toMatchObject({ status: 403, code: 'scan_error' });
+  });
+
   it('shuts every gate even where what follows cannot be stored, and the sweep makes up for it', async () => {
     const name = newName();
     const build = await judged(by(name, ago(1)));
