@@ -9,6 +9,7 @@ import { askCanaries, describeFaults, type Fault, speaksOfLimits, unpacksRar } f
 import { acceptsStreamOf, ask } from './command.ts';
 import { both } from './formats/both.ts';
 import { createLook, type Look } from './formats/look.ts';
+import { AlsoZipBehind } from './formats/zip-behind.ts';
 import { instream, type Patience } from './instream.ts';
 import { parseReply, parseSignatureBytes, parseVersion } from './protocol.ts';
 import { SignatureWatch } from './signature-watch.ts';
@@ -230,7 +231,11 @@ export class ClamdEngine {
     const answer = await scanAr(
       whole,
       async (part, of, either) => {
-        const { answer: one, sent } = await this.#asked(part, of === 'whole' ? blind : createLook(part.size, proved), either);
+        const { answer: one, sent } = await this.#asked(
+          part,
+          of === 'whole' ? new AlsoZipBehind(blind, part.size) : createLook(part.size, proved),
+          either,
+        );
         if (of === 'whole') sentWhole = sent;
         return one;
       },
@@ -272,7 +277,7 @@ export class ClamdEngine {
   }
 }
 
-/** Of an archive that is asked about member by member: its own form hides nothing. */
+/** Of an archive that is asked about member by member: what its own form may hide is a zip alone. */
 const blind: Look = { push() {}, end: () => null, close() {} };
 
 async function qualify(answer: Exclude<Answer, { kind: 'infected' }>, look: Look): Promise<Answer> {

@@ -169,6 +169,7 @@ export const formatSamples: Readonly<Record<FormatName, Sample>> = {
   'EGG and ALZ': behind('EGGA\0\x01'),
   ar: (data) => arOf(gzipSync(tarOf(name, data))),
   'ar in an archive': (data) => arOf(gzipSync(tarOf(name, data))),
+  'Debian package before 1995': behind('0.939000\n12\n'),
   rpm: behind('\xed\xab\xee\xdb\x03\0'),
   xar: behind('xar!\0\x1c\0\x01'),
   SquashFS: (data, { pack }) => pack('mksquashfs', ['content', 'x.snap', '-quiet', '-no-progress'], 'x.snap', data),

@@ -41,6 +41,7 @@ function hostileTars(data: Buffer): Record<string, Buffer> {
     'an unknown attribute': Buffer.concat([emptyExtended, tar]),
     'a sparse file': type('S'),
     ...Object.fromEntries([...'AEIN'].map((flag) => [`of the rare type ${flag}`, type(flag)])),
+    'a folder by its name': patchedTar(Buffer.concat([tarOf('d/', tar)]), [[156, Buffer.from('\0')]]),
     'a size in pax behind a blank': Buffer.concat([paxOf(' size=512'), hidden]),
     'a pax record of no length': Buffer.concat([paxOf('a=b').fill('=', 512, 520), tar]),
     'a pax record of hexadecimal length': Buffer.concat([paxOf('a=b').fill('0x0b a=size=', 512, 520), tar]),
@@ -101,6 +102,7 @@ function hostileZips(data: Buffer): Record<string, Buffer> {
     'shorter in both headers': patchedZip(data, { local: [[18, packed.length - 4, 4]], central: [[20, packed.length - 4, 4]] }),
     'empty in both headers': patchedZip(data, { local: [[18, 0, 4]], central: [[20, 0, 4]] }),
     deflate64: patchedZip(data, { local: [[8, 9, 2]], central: [[10, 9, 2]] }),
+    ...zipsBehind(data),
     'like a tar': likeTar(data),
     'behind a program, with a Zstandard member': Buffer.concat([
       Buffer.from('#!/bin/sh\nexit 0\n'),
@@ -111,6 +113,57 @@ function hostileZips(data: Buffer): Record<string, Buffer> {
       zipOf({ name: 'a.zst', data: zstdCompressSync(data) }),
     ]),
   };
+}
+
+/** Readers of zips begin at the end and do not care what is in front. */
+function zipsBehind(data: Buffer): Record<string, Buffer> {
+  const program = Buffer.from('MZ'.padEnd(300, '\0'));
+  const silent = patchedZip(data, { local: [[6, 8, 2] as const, [18, 0, 4] as const, [22, 0, 4] as const], central: [[8, 8, 2] as const] });
+  const plain = zipOf({ name, data });
+  const end = silent.length - 22;
+  const gap = Buffer.alloc(40, 'j');
+  const displaced = Buffer.from(silent);
+  displaced.writeUInt32LE(program.length, silent.readUInt32LE(end + 16) + 42);
+  const otherEnd = Buffer.from(silent);
+  otherEnd.writeUInt16LE(30, otherEnd.length - 2);
+  const member = (title: string, bytes: Buffer) =>
+    Buffer.concat([
+      Buffer.from(`${title.padEnd(48)}${String(bytes.length).padEnd(10)}\`\n`),
+      bytes,
+      Buffer.from(bytes.length % 2 === 1 ? '\n' : ''),
+    ]);
+  const between = silent.readUInt32LE(end + 16);
+  return {
+    'behind a program, of another method by its header': Buffer.concat([program, patchedZip(data, { local: [[8, 0, 2]] })]),
+    'behind a program, encrypted by its header': Buffer.concat([program, patchedZip(data, { local: [[6, 1, 2]] })]),
+    'behind a program, a gap in front of its end': Buffer.concat([
+      program,
+      displaced.subarray(0, end),
+      gap,
+      overEnd(displaced, between, program.length).subarray(-22),
+    ]),
+    'behind a program, another end in its comment': Buffer.concat([
+      program,
+      otherEnd,
+      Buffer.from('..PK\x05\x06'.padEnd(30, 'z'), 'latin1'),
+    ]),
+    'behind sound': Buffer.concat([Buffer.from('ID3'.padEnd(300, '\0')), plain]),
+    'behind a database': Buffer.concat([Buffer.from('SQLite format 3'.padEnd(300, '\0')), plain]),
+    'behind a PDF': Buffer.concat([Buffer.from('%PDF-1.4\n'), silent, Buffer.from('%%EOF\n')]),
+    'behind OLE2': Buffer.concat([Buffer.from('d0cf11e0a1b11ae1', 'hex'), Buffer.alloc(1528), silent]),
+    'in the gaps of an ar archive': Buffer.concat([
+      Buffer.from('!<arch>\n'),
+      member('a', Buffer.concat([Buffer.alloc(8, 'j'), silent.subarray(0, between)])),
+      member('b', Buffer.concat([Buffer.alloc(8, 'j'), overEnd(silent, between, 68 + (between % 2))])),
+    ]),
+  };
+}
+
+/** Directory and end, with so many bytes more between them and the member. */
+function overEnd(zip: Buffer, from: number, more: number): Buffer {
+  const tail = Buffer.from(zip.subarray(from));
+  tail.writeUInt32LE(from + more, tail.length - 22 + 16);
+  return tail;
 }
 
 /** With the mark of a tar where clamd looks for it. */

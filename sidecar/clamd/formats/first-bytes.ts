@@ -57,6 +57,11 @@ export function isArj(head: Buffer): boolean {
   return head.length > 11 && head.readUInt16LE(2) <= 2600 && head[4]! >= 30 && head[10] === 2;
 }
 
+/** Version, and the length of the first of two archives: deb-old(5). */
+export function isOldDebian(head: Buffer): boolean {
+  return /^0\.93\d{0,8}\n\d+\n/.test(head.toString('latin1', 0, 64));
+}
+
 /** -lh5- and the like. */
 export function isLha(head: Buffer): boolean {
   return /^-(?:lh[0-7dx]|lz[s45]|pm[0-2s])-/.test(head.toString('latin1', 2, 7));

@@ -3,7 +3,7 @@
  * docs/formats.md shows it, and test/integration/formats.test.ts proves each line with a real engine.
  */
 import type { UnscannableReason } from '../../scan/model.ts';
-import { ascii, begins, type FirstBytes, hex, isArj, isCompress, isExt, isLha, isLzmaAlone } from './first-bytes.ts';
+import { ascii, begins, type FirstBytes, hex, isArj, isCompress, isExt, isLha, isLzmaAlone, isOldDebian } from './first-bytes.ts';
 
 export interface Format {
   readonly name: string;
@@ -139,7 +139,7 @@ const unpackedByNobody = [
   },
   { name: 'lzip', files: '.lz', engine: nothing, answer: 'unscannable:lzip', first: [ascii('LZIP')] },
   { name: 'compress', files: '.Z', engine: nothing, answer: 'unscannable:compress', first: [hex('1f9d', 0, { confirm: isCompress })] },
-  { name: 'pack', files: '.z', engine: nothing, answer: 'unscannable:compress', first: [hex('1f1e'), hex('1fa0')] },
+  { name: 'pack', files: '.z', engine: nothing, answer: 'unscannable:compress', first: [hex('1f1e'), hex('1fa0'), hex('1f9e')] },
   { name: 'lzop', files: '.lzo', engine: nothing, answer: 'unscannable:format', first: [hex('894c5a4f000d0a1a0a')] },
   { name: 'Snappy', files: '.sz', engine: nothing, answer: 'unscannable:format', first: [hex('ff060000734e61507059')] },
   { name: 'ACE', files: '.ace', engine: nothing, answer: 'unscannable:format', first: [ascii('**ACE**', 7)] },
@@ -160,6 +160,13 @@ const unpackedByNobody = [
     answer: 'unscannable:ar',
     where: 'inside an archive',
     first: [ascii('!<arch>\n'), ascii('!<thin>\n')],
+  },
+  {
+    name: 'Debian package before 1995',
+    files: '.deb, which dpkg-deb still unpacks',
+    engine: nothing,
+    answer: 'unscannable:ar',
+    first: [ascii('0.93', 0, { confirm: isOldDebian })],
   },
   { name: 'rpm', files: '.rpm', engine: nothing, answer: 'unscannable:rpm', first: [hex('edabeedb')] },
   {

@@ -13,6 +13,7 @@ import { isTar } from './tar-header.ts';
 import { isTwofold } from './twofold.ts';
 import { XzLook } from './xz.ts';
 import { ZipLook } from './zip.ts';
+import { AlsoZipBehind } from './zip-behind.ts';
 
 type Specialist = (size: number | null, context: LookContext) => Look;
 
@@ -21,12 +22,12 @@ const specialists: readonly (readonly [first: FirstBytes, look: Specialist])[] =
   [ascii('PK\x03\x04'), (size, context) => new ZipLook(size, context)],
   [ascii('PK00PK\x03\x04'), (size, context) => new ZipLook(size, context)],
   [ascii('PK\x07\x08'), (size, context) => new ZipLook(size, context)],
-  [hex('1f8b'), (_, context) => new GzipLook(context)],
-  [hex('377abcaf271c'), (size) => new SevenZipLook(size)],
-  [hex('fd377a585a00'), () => new XzLook()],
-  [ole2, () => new Ole2Look()],
-  [ascii('%PDF-'), (size) => new PdfLook(size)],
-  [ascii('BZh', 0, { confirm: isBzip2 }), (size) => new Bzip2Look(size)],
+  [hex('1f8b'), (size, context) => new AlsoZipBehind(new GzipLook(context), size)],
+  [hex('377abcaf271c'), (size) => new AlsoZipBehind(new SevenZipLook(size), size)],
+  [hex('fd377a585a00'), (size) => new AlsoZipBehind(new XzLook(), size)],
+  [ole2, (size) => new AlsoZipBehind(new Ole2Look(), size)],
+  [ascii('%PDF-'), (size) => new AlsoZipBehind(new PdfLook(size), size)],
+  [ascii('BZh', 0, { confirm: isBzip2 }), (size) => new AlsoZipBehind(new Bzip2Look(size), size)],
 ];
 
 function isBzip2(head: Buffer): boolean {
@@ -37,7 +38,7 @@ function isBzip2(head: Buffer): boolean {
 export function specialistFor(head: Buffer): Specialist {
   const found = specialists.find(([first]) => begins(head, first));
   if (found !== undefined) return found[1];
-  if (isTar(head)) return (_, context) => new TarLook(context);
+  if (isTar(head)) return (size, context) => new TarLook(size, context);
   return (size, context) => new PlainLook(size, context, head);
 }
 

@@ -5,7 +5,7 @@ import { ascii, begins, hex, isPartitioned } from './first-bytes.ts';
 import type { Look, LookContext } from './look.ts';
 import { Tail } from './tail.ts';
 import { WalkLook } from './walk.ts';
-import { elsewhere, endReach, flag, isUnpacked, readDirectory, type ZipEntry } from './zip-directory.ts';
+import { beginOfForgiven, elsewhere, endReach, endRecords, flag, isUnpacked, readDirectory, type ZipEntry } from './zip-directory.ts';
 import { localMagic, walkZipMembers, type ZipMembers } from './zip-members.ts';
 
 /** Every plain file pays for it in memory, so it is less than for what calls itself a zip. */
@@ -13,6 +13,8 @@ const reach = 1024 * 1024 + endReach;
 
 const partitionTable = ascii('EFI PART', 512);
 const bootMark = hex('55aa', 510, { confirm: isPartitioned });
+/** Behind these clamd was seen to find a zip: programs, scripts, extensions of browsers. Behind sound, databases and more it does not look. */
+const carriers = [ascii('MZ'), ascii('\x7fELF'), ascii('#!'), ascii('Cr24'), hex('cefaedfe'), hex('cffaedfe'), hex('cafebabe')];
 const sectorLength = 2048;
 /** Descriptors of a volume begin here, one a sector. */
 const firstDescriptor = 16;
@@ -31,6 +33,7 @@ export class PlainLook implements Look {
   readonly #tail: Tail;
   readonly #cargo: Cargo | null;
   readonly #isDisk: boolean;
+  readonly #isCarrier: boolean;
   readonly #context: LookContext;
   readonly #current: { look: Look | null } = { look: null };
   #walk: WalkLook | null = null;
@@ -43,6 +46,7 @@ export class PlainLook implements Look {
     this.#tail = new Tail(size, reach);
     this.#cargo = isProgram(head) ? new Cargo(context, head) : null;
     this.#context = context;
+    this.#isCarrier = carriers.some((first) => begins(head, first));
     this.#isDisk = begins(head, partitionTable) || begins(head, bootMark);
   }
 
@@ -114,20 +118,36 @@ export class PlainLook implements Look {
   }
 
   #judgeZip(bytes: Buffer): UnscannableReason | null {
-    const directory = readDirectory(bytes, this.#tail.start);
+    const ends = endRecords(bytes);
+    if (ends === null) return 'unscannable:self-extracting';
+    return ends.map((end) => this.#judgeEnd(bytes, end)).reduce(both, null);
+  }
+
+  #judgeEnd(bytes: Buffer, end: number): UnscannableReason | null {
+    const { start } = this.#tail;
+    const directory = readDirectory(bytes, start, end);
     if (directory === 'beyond') return 'unscannable:too-many-files';
-    // The magic may stand in any data; only a directory that agrees with itself is one.
-    if (typeof directory === 'string') return null;
+    // The magic may stand in any data.
+    if (typeof directory === 'string') return beginOfForgiven(bytes, start, end) === null ? null : 'unscannable:self-extracting';
+    if (directory.entries.length > 0 && !this.#isCarrier) return 'unscannable:two-formats';
     if (directory.entries.length > 0 && this.#members.excess !== null) return this.#members.excess;
     return directory.entries.map((entry) => this.#judge(entry, directory.shift)).reduce(both, null);
   }
 
-  #judge({ method, flags, packed, localOffset }: ZipEntry, shift: number): UnscannableReason | null {
+  #judge({ method, flags, crc, packed, size, localOffset }: ZipEntry, shift: number): UnscannableReason | null {
     if (!isUnpacked(method, flags)) return 'unscannable:zip-method';
     if (packed === 0) return null;
     if (packed === elsewhere || (flags & (flag.sizesFollow | flag.masked)) !== 0) return 'unscannable:self-extracting';
     const member = this.#members.found.get(localOffset + shift);
-    return member === undefined || member.packed !== packed ? 'unscannable:self-extracting' : (member.content?.reason ?? null);
+    // clamd goes by the header in front of the member, others by the directory.
+    if (member === undefined || member.packed !== packed || member.method !== method) return 'unscannable:self-extracting';
+    if (((member.flags | flags) & flag.encrypted) !== 0) return 'unscannable:encrypted';
+    if (member.size !== size || (member.flags & (flag.sizesFollow | flag.masked)) !== 0) return 'unscannable:self-extracting';
+    const { content } = member;
+    if (content === null) return null;
+    return content.packed === packed && content.size === size && content.crc === crc
+      ? content.reason
+      : both(content.reason, 'unscannable:damaged');
   }
 }
 

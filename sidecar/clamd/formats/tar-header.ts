@@ -7,6 +7,8 @@ export interface TarHeader {
   /** As the header says; a pax header in front may say otherwise. */
   readonly size: number;
   readonly isUstar: boolean;
+  /** Its name ends like that of a folder. */
+  readonly isFolder: boolean;
 }
 
 const sumAt = 148;
@@ -19,7 +21,12 @@ export function readTarHeader(block: Buffer): TarHeader | 'unclear' | null {
   const size = octal(block.subarray(124, 136));
   // clamd stops at an empty name, which only other readers find elsewhere; and it knows no sizes but octal ones.
   if (size === null || block[0] === 0) return 'unclear';
-  return { type: String.fromCharCode(block[156]!), size, isUstar: block.toString('latin1', 257, 262) === 'ustar' };
+  return {
+    type: String.fromCharCode(block[156]!),
+    size,
+    isUstar: block.toString('latin1', 257, 262) === 'ustar',
+    isFolder: /^[^\0]*\/(?:\0|$)/.test(block.toString('latin1', 0, 100)),
+  };
 }
 
 /** As POSIX counts, and as some old programs did. */

@@ -3,6 +3,7 @@ import { both } from './both.ts';
 import { type Look, type LookContext, lookInside } from './look.ts';
 import { blockLength, readTarHeader, type TarHeader } from './tar-header.ts';
 import { endOf, type Input, isZero, onlyZerosFollow, type Walk, WalkLook } from './walk.ts';
+import { ZipBehind } from './zip-behind.ts';
 
 /** clamd stops at ten thousand members. */
 const mostMembers = 100_000;
@@ -15,6 +16,7 @@ const withoutData = new Set(['1', '2', '3', '4', '5', '6', 'V']);
 const skipped = new Set(['K', 'L', 'N', 'A', 'E', 'I', 'g', 'x', 'X']);
 /** And of those, these are plain files to readers that do not know them. */
 const plainToOthers = new Set(['N', 'A', 'E', 'I']);
+const slash = 0x2f;
 /** Old sparse files: what is stored is not what they unpack to. */
 const sparse = 'S';
 
@@ -24,22 +26,46 @@ const sparse = 'S';
  */
 export class TarLook extends WalkLook {
   #member: Look | null = null;
+  readonly #behind: ZipBehind;
+  readonly #last: LastMember;
 
-  constructor(context: LookContext) {
+  constructor(size: number | null, context: LookContext) {
     const open = (size: number) => {
       this.#member = lookInside(size, { ...context, levels: context.levels - 1 });
       return this.#member;
     };
-    super((input) => walkTar(input, context.levels > 0 ? open : null));
+    const last = { at: 0, isFolder: false };
+    super((input) => walkTar(input, context.levels > 0 ? open : null, last));
+    this.#last = last;
+    this.#behind = new ZipBehind(size);
+  }
+
+  override push(chunk: Uint8Array): void | Promise<void> {
+    this.#behind.push(chunk);
+    return super.push(chunk);
+  }
+
+  override end(): UnscannableReason | null | Promise<UnscannableReason | null> {
+    const reason = super.end();
+    const judged = (found: UnscannableReason | null) => both(found, this.#behind.judge(this.#last.at));
+    return reason instanceof Promise ? reason.then(judged) : judged(reason);
   }
 
   override close(): void {
     super.close();
+    this.#behind.close();
     this.#member?.close();
   }
 }
 
-function* walkTar(input: Input, open: ((size: number) => Look) | null): Walk {
+interface LastMember {
+  /** Offset of the data of the member that was begun last. */
+  at: number;
+  /** Told in front of the next member: its name ends like that of a folder. */
+  isFolder: boolean;
+}
+
+function* walkTar(input: Input, open: ((size: number) => Look) | null, last: LastMember): Walk {
   let isUstar: boolean | null = null;
   let reason: UnscannableReason | null = null;
   for (let members = 0; yield* input.more(); members++) {
@@ -53,7 +79,8 @@ function* walkTar(input: Input, open: ((size: number) => Look) | null): Walk {
     // clamd gives up at the first header of the other kind.
     isUstar ??= header.isUstar;
     if (isUstar && !header.isUstar) return both(reason, 'unscannable:damaged');
-    const { found, goesOn } = yield* readMember(input, header, open);
+    if (header.size > 0) last.at = input.position;
+    const { found, goesOn } = yield* readMember(input, header, open, last);
     reason = both(reason, found);
     if (!goesOn) return reason;
   }
@@ -69,19 +96,28 @@ interface MemberFound {
 const stop = (found: UnscannableReason): MemberFound => ({ found, goesOn: false });
 const nothingFound: MemberFound = { found: null, goesOn: true };
 
-function* readMember(input: Input, header: TarHeader, open: ((size: number) => Look) | null): Walk<MemberFound> {
+function* readMember(input: Input, header: TarHeader, open: ((size: number) => Look) | null, last: LastMember): Walk<MemberFound> {
   const { type, size } = header;
+  const isFolder = header.isFolder || last.isFolder;
+  if (!skipped.has(type)) last.isFolder = false;
   if (type === sparse || plainToOthers.has(type)) return stop('unscannable:tar-form');
   if (withoutData.has(type)) return size === 0 ? nothingFound : stop('unscannable:damaged');
+  // GNU tar goes by the name, and takes what follows for the next header.
+  if (!skipped.has(type) && isFolder && size > 0) return stop('unscannable:tar-form');
   // Behind an empty one clamd jumps over the next header as well.
   if (skipped.has(type) && size === 0) return stop('unscannable:damaged');
   if (type === 'x' || type === 'X' || type === 'g') {
-    const found = yield* readExtended(input, size);
+    const found = yield* readExtended(input, size, last);
     return found === null ? nothingFound : stop(found);
   }
   const padding = (blockLength - (size % blockLength)) % blockLength;
   const look = skipped.has(type) || open === null || size === 0 ? null : open(size);
-  const passed = yield* input.pass(size, (piece) => look?.push(piece));
+  let lastOfName = 0;
+  const passed = yield* input.pass(size, (piece) => {
+    if (type === 'L') lastOfName = piece.findLast((byte) => byte !== 0) ?? lastOfName;
+    return look?.push(piece);
+  });
+  if (lastOfName === slash) last.isFolder = true;
   if (passed < size || (yield* input.take(padding)).length < padding) return stop('unscannable:damaged');
   if (look === null) return nothingFound;
   const found = yield* endOf(look);
@@ -90,14 +126,14 @@ function* readMember(input: Input, header: TarHeader, open: ((size: number) => L
 }
 
 /** clamd knows nothing of what stands here, so that it must not change which bytes a member has. */
-function* readExtended(input: Input, size: number): Walk {
+function* readExtended(input: Input, size: number, last: LastMember): Walk {
   const length = Math.ceil(size / blockLength) * blockLength;
   if (length > longestExtended) return 'unscannable:damaged';
   const bytes = yield* input.take(length);
-  return bytes.length < length ? 'unscannable:damaged' : judgeRecords(bytes.subarray(0, size));
+  return bytes.length < length ? 'unscannable:damaged' : judgeRecords(bytes.subarray(0, size), last);
 }
 
-function judgeRecords(records: Buffer): UnscannableReason | null {
+function judgeRecords(records: Buffer, last: LastMember): UnscannableReason | null {
   for (let at = 0; at < records.length; ) {
     const space = records.indexOf(' ', at);
     const told = space < 0 ? '' : records.toString('latin1', at, space);
@@ -109,6 +145,7 @@ function judgeRecords(records: Buffer): UnscannableReason | null {
     const key = records.toString('latin1', space + 1, equals < 0 ? space + 1 : equals).trim();
     if (key === 'size' || key.startsWith('GNU.sparse.') || key === 'SCHILY.realsize') return 'unscannable:tar-form';
     at += length;
+    if (key === 'path' && records[at - 2] === slash) last.isFolder = true;
   }
   return null;
 }

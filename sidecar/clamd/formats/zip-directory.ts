@@ -33,9 +33,12 @@ export const endReach = endLength + longestComment;
  * record, so this is no whole zip. `beyond`: it begins before the bytes given. `zip64`: its numbers stand elsewhere, where clamd
  * does not look. `broken`: parts of it contradict each other, so that two readers would see two archives.
  */
-export function readDirectory(tail: Buffer, start: number): ZipDirectory | 'none' | 'beyond' | 'zip64' | 'broken' {
+export function readDirectory(
+  tail: Buffer,
+  start: number,
   // The last end record counts, as for clamd.
-  const end = tail.lastIndexOf(endMagic);
+  end: number = tail.lastIndexOf(endMagic),
+): ZipDirectory | 'none' | 'beyond' | 'zip64' | 'broken' {
   if (end < 0 || end + endLength > tail.length || tail.length - end > endReach) return 'none';
   const isOneOfSeveral = tail.readUInt32LE(end + 4) !== 0;
   const count = tail.readUInt16LE(end + 10);
@@ -50,9 +53,37 @@ export function readDirectory(tail: Buffer, start: number): ZipDirectory | 'none
   return entries === null || shift < 0 ? 'broken' : { entries, shift };
 }
 
+/** Where end records may be, in the bytes given: readers do not agree on which of several counts. Null where there are too many to ask. */
+export function endRecords(tail: Buffer): readonly number[] | null {
+  const ends: number[] = [];
+  for (let at = tail.indexOf(endMagic, Math.max(0, tail.length - endReach)); at >= 0; at = tail.indexOf(endMagic, at + 1)) {
+    if (at + endLength <= tail.length) ends.push(at);
+    if (ends.length > mostEnds) return null;
+  }
+  return ends;
+}
+
+/**
+ * Where an archive begins that a forgiving reader would make of this end record (Python asks for no count, Info-ZIP goes back to the
+ * offset as it stands, some take no notice of what is left over), or null where nobody would.
+ */
+export function beginOfForgiven(tail: Buffer, start: number, end: number): number | null {
+  const size = tail.readUInt32LE(end + 12);
+  const offset = tail.readUInt32LE(end + 16);
+  const begin = start + end - size - offset;
+  if (hasZip64Locator(tail, end)) return begin;
+  const isDirectory = (at: number) => at >= 0 && at + 4 <= end && tail.readUInt32LE(at) === entryMagic;
+  if (isDirectory(end - size) || isDirectory(offset - start)) return begin;
+  const isOutside = size > end || offset < start;
+  return isOutside && size >= entryLength && begin >= 0 ? begin : null;
+}
+
 function hasZip64Locator(tail: Buffer, end: number): boolean {
   return end >= zip64LocatorLength && tail.readUInt32LE(end - zip64LocatorLength) === zip64LocatorMagic;
 }
+
+/** Nobody writes even two. */
+const mostEnds = 32;
 
 /** Exactly `count` entries (its low 16 bits where there are more), without a gap or a rest. */
 function readEntries(bytes: Buffer, count: number): ZipEntry[] | null {
