@@ -21,10 +21,18 @@ function judge(reasons: { [name: string]: UnscannableReason }, some: object = {}
   };
 }
 
+/** A hook of the host that refuses to have the check of one build changed, by what the build says of itself. */
+const hostHook = `
+onRecordUpdateExecute((e) => {
+  if ($app.findRecordById('app_builds', e.record.getString('build')).getString('branch') === 'refused') throw new BadRequestError('no')
+  e.next()
+}, 'av_build_checks')
+`;
+
 describe('a policy', () => {
   let pb: RunningPocketBase;
   beforeAll(async () => {
-    pb = await startPocketBase({ env: { ALLOW_UNSCANNABLE: ' zstd, LZ4' } });
+    pb = await startPocketBase({ env: { ALLOW_UNSCANNABLE: ' zstd, LZ4' }, hooks: { 'host.pb.js': hostHook } });
   });
   afterAll(() => pb?.stop());
 
@@ -169,6 +177,21 @@ describe('a policy', () => {
     await sweep();
     await eventually('the release is taken back', async () => (await checkOf(pb, build))['released_by'] === '');
     expect((await historyOf(build)).at(-1)).toMatchObject({ event: 'revoked', by: 'policy:zstd', wasOpen: true });
+  });
+
+  it('follows its change for all but what the host refuses to have changed', async () => {
+    await restartedWith('zstd');
+    const builds = [await judged({ a: 'a' }, judge({ a: zstd })), await judged({ a: 'a' }, judge({ a: zstd }))] as const;
+    const [bad, good] = builds;
+    await pb.client.collection('app_builds').update(bad.id, { branch: 'refused' });
+    await restartedWith('');
+    for (const build of builds) expect(await download(pb, build)).toMatchObject(closed);
+    await sweep();
+    await eventually('the other is taken back', async () => (await checkOf(pb, good))['released_by'] === '');
+    expect(await checkOf(pb, bad)).toMatchObject({ open: false, released_by: 'policy:zstd' });
+    await pb.client.collection('app_builds').update(bad.id, { branch: '' });
+    await sweep();
+    await eventually('and this one later', async () => (await checkOf(pb, bad))['released_by'] === '');
   });
 
   it('that names no format allows nothing by it, and the health route says which there are', async () => {
