@@ -62,7 +62,8 @@ it('a pax record that leads nowhere is not read for ever', async () => {
 });
 
 describe('honest files', () => {
-  const random = fc.uint8Array({ minLength: 0, maxLength: 3000 });
+  // By chance the first bytes could be those of a format: of gzip they are two.
+  const random = fc.uint8Array({ minLength: 0, maxLength: 3000 }).map((bytes) => Uint8Array.from([0x20, 0x20, ...bytes]));
 
   it.each([
     ['in a tar', (data: Buffer) => tarOf('a', data)],
