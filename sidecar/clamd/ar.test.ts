@@ -154,3 +154,21 @@ describe('an ar archive', () => {
     );
   });
 });
+
+it('lets the source go also where an engine cannot be reached and asks for no byte', async () => {
+  let ended = 0;
+  const source = async function* () {
+    try {
+      yield arOf([['a', Buffer.from('content')]]);
+    } finally {
+      ended += 1;
+    }
+  };
+  const refuse: AskAbout = async ({ bytes }) => {
+    await bytes[Symbol.asyncIterator]().return?.();
+    throw new ScanError('engine-unavailable', 'refused');
+  };
+  const { input } = await recognized({ size: 76, bytes: source() }, 1000, never);
+  await expect(scanAr(input, refuse, never)).rejects.toThrow('refused');
+  expect(ended).toBe(1);
+});

@@ -37,14 +37,10 @@ export async function recognized(
     head = Buffer.concat([head, value.subarray(0, arMagic.length)]);
   }
   const bytes = async function* () {
-    try {
-      yield* first;
-      yield* { [Symbol.asyncIterator]: () => source };
-    } finally {
-      await source.return?.();
-    }
+    yield* first;
+    yield* { [Symbol.asyncIterator]: () => source };
   };
-  return { isAr: head.subarray(0, arMagic.length).equals(arMagic), input: replaced(input, bytes()) };
+  return { isAr: head.subarray(0, arMagic.length).equals(arMagic), input: replaced(input, closing(bytes(), source)) };
 }
 
 /** @throws ScanError `download` when nothing comes for so long; the signal's reason; what the source throws. The source is let go. */
@@ -75,7 +71,8 @@ export async function scanAr(input: ScanInput, ask: AskAbout, signal: AbortSigna
     (member) => ask(member, 'member', either),
     (thrown) => failing.abort(thrown),
   );
-  const whole = replaced(input, through(input, members));
+  const source = input.bytes[Symbol.asyncIterator]();
+  const whole = replaced(input, closing(through(source, members), source));
   try {
     const answer = await ask(whole, 'whole', either);
     return worst([answer, ...(await members.answers())]);
@@ -91,8 +88,17 @@ function replaced(input: ScanInput, bytes: AsyncIterable<Uint8Array>): ScanInput
   return { size: input.size, bytes, spent: (chunk) => input.spent?.(chunk) };
 }
 
-async function* through(input: ScanInput, members: Members): AsyncGenerator<Uint8Array> {
-  for await (const chunk of input.bytes) {
+/** A generator that is returned before its first byte was asked for closes nothing by itself. */
+function closing(bytes: AsyncGenerator<Uint8Array>, source: AsyncIterator<Uint8Array>): AsyncIterable<Uint8Array> {
+  const end = async (): Promise<IteratorResult<Uint8Array>> => {
+    await Promise.all([source.return?.(), bytes.return(undefined)]);
+    return { done: true, value: undefined };
+  };
+  return { [Symbol.asyncIterator]: () => ({ next: () => bytes.next(), return: end }) };
+}
+
+async function* through(source: AsyncIterator<Uint8Array>, members: Members): AsyncGenerator<Uint8Array> {
+  for await (const chunk of { [Symbol.asyncIterator]: () => source }) {
     await members.push(chunk);
     yield chunk;
   }
