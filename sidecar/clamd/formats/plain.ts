@@ -3,6 +3,7 @@ import type { UnscannableReason } from '../../scan/model.ts';
 import { both } from './both.ts';
 import { ascii, begins, hex, isPartitioned } from './first-bytes.ts';
 import type { Look, LookContext } from './look.ts';
+import { StrayTar } from './stray-tar.ts';
 import { Tail } from './tail.ts';
 import { WalkLook } from './walk.ts';
 import { beginOfForgiven, elsewhere, endReach, endRecords, flag, isUnpacked, readDirectory, type ZipEntry } from './zip-directory.ts';
@@ -36,6 +37,7 @@ export class PlainLook implements Look {
   readonly #isCarrier: boolean;
   readonly #context: LookContext;
   readonly #current: { look: Look | null } = { look: null };
+  readonly #stray = new StrayTar();
   #walk: WalkLook | null = null;
   #seam = Buffer.alloc(0);
   #members: ZipMembers = { found: new Map(), excess: null };
@@ -55,6 +57,7 @@ export class PlainLook implements Look {
     this.#offset += chunk.length;
     this.#tail.push(chunk);
     this.#cargo?.push(chunk);
+    this.#stray.push(chunk);
     return this.#walk === null ? this.#search(chunk) : this.#walk.push(chunk);
   }
 
@@ -92,6 +95,8 @@ export class PlainLook implements Look {
     // Windows puts next to nothing where clamd looks first, and everything into the UDF beside it.
     if (this.#hasDescriptor('BEA01')) return 'unscannable:disk-image';
     if (this.#isDisk && !this.#hasDescriptor('CD001')) return 'unscannable:disk-image';
+    // An ISO image is unpacked by clamd, with the tars in it.
+    if (this.#stray.found && !this.#hasDescriptor('CD001')) return 'unscannable:two-formats';
     const bytes = this.#tail.bytes();
     if (bytes.toString('latin1', bytes.length - trailerLength).startsWith(diskImageTrailer)) return 'unscannable:disk-image';
     return both(this.#cargo?.reason ?? null, this.#judgeZip(bytes));
