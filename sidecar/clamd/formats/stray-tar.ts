@@ -4,8 +4,8 @@ import { blockLength, readTarHeader } from './tar-header.ts';
 /** So far every block is taken for a header if its sum is right; behind it only those that call themselves ustar. */
 const reach = 64 * 1024;
 const markAt = 257;
-const marks = [Buffer.from('ustar\x0000', 'latin1'), Buffer.from('ustar  \0', 'latin1')] as const;
-const markLength = marks[0].length;
+const word = Buffer.from('ustar', 'latin1');
+const markLength = 8;
 const sumAt = 148;
 
 export class StrayTar {
@@ -39,17 +39,26 @@ export class StrayTar {
     }
   }
 
+  /** Nothing of a chunk is copied but its ends: this runs over every byte of every file. */
   #lookFar(bytes: Buffer): void {
-    const all = this.#seam.length === 0 ? bytes : Buffer.concat([this.#seam, bytes]);
-    const start = this.#offset - this.#seam.length;
-    for (const mark of marks) {
-      for (let at = all.indexOf(mark); at >= 0; at = all.indexOf(mark, at + 1)) {
-        const header = start + at - markAt;
-        if (header > 0 && header % blockLength === 0) this.#found = true;
-      }
-    }
-    this.#seam = Buffer.from(all.subarray(Math.max(0, all.length - markLength + 1)));
+    const overlap = markLength - 1;
+    const seam = Buffer.concat([this.#seam, bytes.subarray(0, overlap)]);
+    this.#search(seam, this.#offset - this.#seam.length);
+    this.#search(bytes, this.#offset);
+    this.#seam = Buffer.concat([this.#seam, bytes.subarray(-overlap)]).subarray(-overlap);
   }
+
+  #search(bytes: Buffer, start: number): void {
+    for (let at = bytes.indexOf(word); at >= 0; at = bytes.indexOf(word, at + 1)) {
+      const header = start + at - markAt;
+      if (header > 0 && header % blockLength === 0 && isMark(bytes.toString('latin1', at, at + markLength))) this.#found = true;
+    }
+  }
+}
+
+/** Of POSIX and of GNU: the word alone stands in any text. */
+function isMark(text: string): boolean {
+  return text === 'ustar\x0000' || text === 'ustar  \0';
 }
 
 /** An octal digit, or a space in front of one. */
