@@ -145,6 +145,7 @@ describe('what a lying engine has let out', () => {
     await eventually('it is counted', () => running.metric('pocketwarden_voided_builds_total{was="open"} 1'));
     expect(await running.metric('pocketwarden_canary_failures_total{canary="eicar"} 0')).toBe(false);
     expect(await running.metric('pocketwarden_voids_waiting 0')).toBe(true);
+    await eventually('it is told', () => running.logged('voided').length > 0);
     expect(running.logged('voided').at(-1)).toMatchObject({ engine: clamd.address, closed: 1 });
     const waiting = await harmful();
     await mend();
